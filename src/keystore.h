@@ -1,0 +1,58 @@
+/*
+ * keystore.h
+ *		The running server's view of its keystores: shared state, caches and
+ *		locks over keyfile.
+ *
+ * Everything here works on the keystore of the current database.  Functions
+ * raise ERRCODE_GDPR_KEYSTORE_UNAVAILABLE or ERRCODE_GDPR_DAMAGED unless they
+ * say otherwise.  Key buffers handed out belong to the caller, who wipes them
+ * with crypto_wipe().
+ */
+#ifndef GDPR_KEYSTORE_H
+#define GDPR_KEYSTORE_H
+
+#include "postgres.h"
+
+#define KEYSTORE_KEY_BYTES		32
+#define KEYSTORE_KEEP_BIT		(UINT64CONST(1) << 39)
+#define KEYSTORE_FIRST_NUMBER	UINT64CONST(65536)
+#define KEYSTORE_MAX_NUMBER		(KEYSTORE_KEEP_BIT - 1)
+#define KEYSTORE_ALL_CATEGORIES (-1)
+
+typedef enum KeystoreLife
+{
+	KEYSTORE_LIVING,			/* every category derives */
+	KEYSTORE_PARTLY_FORGOTTEN,	/* some categories are punctured */
+	KEYSTORE_FORGOTTEN			/* nothing derives */
+} KeystoreLife;
+
+/* Called once from _PG_init, under shared_preload_libraries. */
+extern void keystore_init(void);
+
+/* The key of a segment; false: punctured. */
+extern bool keystore_derive(uint64 number, int category, int month,
+							uint8 key[KEYSTORE_KEY_BYTES]);
+
+/* The key of a token domain in an epoch; false: punctured. */
+extern bool keystore_token_key(uint32 epoch, uint32 domain,
+							   uint8 key[KEYSTORE_KEY_BYTES]);
+extern uint32 keystore_token_epoch(void);
+
+/*
+ * Moves whenever a key may have died or the keystore changed hands: whoever
+ * caches keys or plaintext compares it first.  Cheap: one atomic read.
+ */
+extern uint64 keystore_generation(void);
+
+/* A person's number that was never used and never will be again. */
+extern uint64 keystore_next_number(void);
+
+extern KeystoreLife keystore_life(uint64 number);
+
+/*
+ * Punctures when (and only if) the current (sub)transaction commits; forces a
+ * synchronous commit.  What can fail, fails before the commit.
+ */
+extern void keystore_puncture_at_commit(uint64 number, int category);
+
+#endif							/* GDPR_KEYSTORE_H */
