@@ -1,0 +1,156 @@
+/*
+ * datamap.h
+ *		The data map of the current database, cached per backend.
+ *
+ * The map lives in tables of schema gdpr and is read with the latest committed
+ * snapshot.  A change of it sends a relcache invalidation for the table it
+ * concerns, which drops the entry here and every plan that uses the table.
+ *
+ * A TableMap or ColumnMap stays valid until the end of the current top-level
+ * transaction, but may be out of date after the next lookup.
+ */
+#ifndef GDPR_DATAMAP_H
+#define GDPR_DATAMAP_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "nodes/pg_list.h"
+
+#define DATAMAP_CATEGORIES	16
+#define DATAMAP_MAX_KEYS	32	/* INDEX_MAX_KEYS */
+
+typedef enum NormalizeKind
+{
+	NORMALIZE_NONE,
+	NORMALIZE_LOWER
+} NormalizeKind;
+
+typedef enum ForgetAction
+{
+	FORGET_DELETE,
+	FORGET_ERASE,
+	FORGET_KEEP
+} ForgetAction;
+
+/* A foreign key from a table to the row that says whose a row or column is. */
+typedef struct LinkMap
+{
+	int			via;			/* 0: the row's own subject */
+	Oid			parent_relid;	/* InvalidOid: no link, each row is a person */
+	int			ncolumns;
+	AttrNumber	columns[DATAMAP_MAX_KEYS];	/* in this table */
+	AttrNumber	parent_columns[DATAMAP_MAX_KEYS];
+} LinkMap;
+
+struct TableMap;
+
+typedef struct ColumnMap
+{
+	int32		id;				/* column id in envelopes; unique in the database */
+	struct TableMap *table;
+	AttrNumber	attnum;
+	char	   *name;
+	Oid			typid;			/* declared type, may be a domain */
+	Oid			basetypid;
+	int32		typmod;			/* of the base type */
+	Oid			collation;
+	bool		notnull;		/* NOT NULL of the table (the guard holds it on the value) */
+	int			category;
+	LinkMap    *link;			/* whose value it is */
+	bool		searchable;		/* the physical column holds a token, else a placeholder */
+	bool		unique;			/* a unique index uses it */
+	NormalizeKind normalize;
+	uint32		token_domain;
+	int			token_bytes;	/* text-like: characters of a token */
+	char	   *mask;			/* NULL: none */
+} ColumnMap;
+
+/* A CHECK constraint on personal columns, evaluated by the guard. */
+typedef struct CheckMap
+{
+	char	   *name;
+	char	   *expression;		/* SQL text over the table's columns */
+} CheckMap;
+
+typedef struct TableMap
+{
+	int32		id;				/* table id in envelopes */
+	Oid			relid;
+	AttrNumber	sealed_attnum;	/* column gdpr_sealed */
+	int			natts;			/* of the relation's descriptor when it was read */
+	int			nkeys;			/* row key */
+	AttrNumber	keys[DATAMAP_MAX_KEYS];
+	ForgetAction on_forget;
+	int			nlinks;			/* links[0] is the row's own */
+	LinkMap    *links;
+	int			ncolumns;		/* personal columns, by id */
+	ColumnMap  *columns;
+	int			nchecks;
+	CheckMap   *checks;
+	ColumnMap **by_attnum;		/* natts + 1 entries, NULL where not personal */
+	MemoryContext context;		/* holds all of it; modules may hang state below */
+	void	   *guard_state;	/* the guard's prepared checks and the like */
+} TableMap;
+
+/* OIDs of what the planner and the guard put into plans. */
+typedef struct GdprOids
+{
+	Oid			extension;
+	Oid			schema;
+	Oid			sealed_type;	/* gdpr.sealed */
+	Oid			column_ref_type;	/* gdpr.column_ref: no SQL can make a value of it */
+	Oid			reveal;			/* reveal(sealed, column_ref, VARIADIC "any" row key) */
+	Oid			reveal_row;		/* reveal_row("any" whole row, column_ref) */
+	Oid			token;			/* token("any", column_ref) */
+	Oid			token_array;	/* token_array("any" array, column_ref) */
+	Oid			mark;			/* mark(sealed, bytea column ids (4 bytes each), column_ref) */
+	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
+} GdprOids;
+
+extern void datamap_init(void);
+
+/* Is the extension installed here?  Then its OIDs, else NULL.  Cheap. */
+extern const GdprOids *datamap_oids(void);
+
+/* The map of a protected relation, NULL if it is not one.  Cheap. */
+extern TableMap *datamap_lookup(Oid relid);
+
+/* Is any table protected here?  Cheap. */
+extern bool datamap_any_protected(void);
+
+/* The personal column at attnum, or NULL. */
+extern ColumnMap *datamap_column_at(const TableMap *map, AttrNumber attnum);
+
+/* By column id, or NULL. */
+extern ColumnMap *datamap_column(int32 column_id);
+
+/*
+ * The value of a Const of type gdpr.column_ref: which column (or, for
+ * reveal_row and mark, any column id of the table, or the table id negated)
+ * and how.  8 bytes, by value.
+ */
+#define COLUMN_REF_OWN_INPUT	0x01	/* EXCLUDED: opened whoever asks */
+
+static inline Datum
+column_ref_make(int32 id, int flags)
+{
+	return Int64GetDatum(((int64) id << 8) | flags);
+}
+
+static inline int32
+column_ref_id(Datum ref)
+{
+	return (int32) (DatumGetInt64(ref) >> 8);
+}
+
+static inline int
+column_ref_flags(Datum ref)
+{
+	return (int) (DatumGetInt64(ref) & 0xFF);
+}
+
+/* By table id, or NULL. */
+extern TableMap *datamap_table(int32 table_id);
+
+#endif							/* GDPR_DATAMAP_H */
