@@ -19,6 +19,10 @@
 #define CRYPTO_WRAPPED_BYTES (CRYPTO_KEY_BYTES + 8)
 
 extern void crypto_wipe(void *buf, size_t len);
+
+/* drops the contexts, and with them the keys last used; for idle processes */
+extern void crypto_forget(void);
+
 extern bool crypto_random(uint8_t *buf, size_t len);
 extern bool crypto_equal(const void *a, const void *b, size_t len);
 

@@ -1,0 +1,116 @@
+# gdpr: personal data sealed under one key per person, inside PostgreSQL.
+#
+# make && make install	build and install with PGXS (PG_CONFIG= chooses the server)
+# make installcheck	tests against a running server that preloads gdpr
+# make demo		a guided tour on a private throw-away server
+# make test		every test, on private throw-away servers
+# make bench		figures, protected and unprotected side by side (ROWS=)
+# make lint sanitize	static analysis; the tests with sanitizers
+
+MODULE_big = gdpr
+EXTENSION = gdpr
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" gdpr.control)
+PGFILEDESC = "gdpr - personal data sealed under one key per person"
+
+SOURCES = $(sort $(wildcard src/*.c))
+OBJS = $(SOURCES:.c=.o)
+PG_CPPFLAGS = -I$(srcdir)/src
+PG_CFLAGS = -MMD -MP $(if $(WERROR),-Werror)
+SHLIB_LINK = -lcrypto
+
+FRAGMENTS = $(sort $(wildcard sql/[0-9][0-9]_*.sql))
+DATA_built = gdpr--$(EXTVERSION).sql
+DATA = $(sort $(wildcard sql/gdpr--*--*.sql))
+
+# Tests.  pg_regress looks in sql/ before test/sql/: fragments are named NN_*,
+# tests NNN_*, so the two never collide.
+TESTS = $(sort $(wildcard test/sql/*.sql))
+REGRESS = $(patsubst test/sql/%.sql,%,$(TESTS))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=gdpr
+TAP_TESTS = 1
+PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
+
+# Unit tests: plain C programs that print TAP, no server.
+UNIT_SOURCES = src/crypto.c src/keytree.c $(sort $(wildcard src/keyfile*.c))
+UNIT_TESTS = $(patsubst %.c,%,$(sort $(wildcard test/unit/*_test.c)))
+UNIT_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
+	-Wmissing-prototypes -O2 -g $(if $(WERROR),-Werror)
+UNIT_SANITIZE =
+
+EXTRA_CLEAN = $(SOURCES:.c=.d) $(SOURCES:.c=.gcno) $(SOURCES:.c=.gcda) \
+	$(UNIT_TESTS) $(UNIT_TESTS:=.d) test/bench/aead output_iso
+
+# These run without PostgreSQL's development files: test/setup brings them.
+SETUP_GOALS = demo test bench sanitize
+ifneq ($(filter-out $(SETUP_GOALS),$(or $(MAKECMDGOALS),all)),)
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+$(error $(PG_CONFIG) does not run: install PostgreSQL's server development files, or say PG_CONFIG=)
+endif
+include $(PGXS)
+PROVE ?= prove
+
+# A changed header rebuilds what includes it.
+-include $(wildcard $(SOURCES:.c=.d))
+$(OBJS:.o=.bc): $(wildcard src/*.h)
+
+$(DATA_built): $(FRAGMENTS) gdpr.control Makefile
+	@test -n "$(FRAGMENTS)" || { echo "no fragments in sql/" >&2; exit 1; }
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION gdpr" to load this file. \quit'; \
+	  cat $(FRAGMENTS); } >$@.tmp && mv $@.tmp $@
+
+test/unit/%_test: test/unit/%_test.c $(UNIT_SOURCES) $(wildcard src/*.h)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Isrc -o $@ $< $(UNIT_SOURCES) \
+		-pthread -lcrypto
+
+unitcheck: $(UNIT_TESTS)
+	@echo "+++ unit tests +++"
+	$(if $(UNIT_TESTS),$(PROVE) $(PROVE_FLAGS) --exec '' $(UNIT_TESTS),@echo "none")
+
+CPPCHECK = cppcheck --quiet --enable=warning,performance,portability \
+	--inline-suppr --error-exitcode=1 --suppress=missingInclude \
+	--suppress=unknownMacro -I src
+CLANG_TIDY = clang-tidy --quiet --warnings-as-errors='*' \
+	--checks='-*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition,-bugprone-macro-parentheses,-bugprone-implicit-widening-of-multiplication-result,-bugprone-sizeof-expression,-bugprone-branch-clone,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
+
+lint:
+	@if command -v cppcheck >/dev/null; then \
+		echo "+++ cppcheck +++"; $(CPPCHECK) $(SOURCES) || exit 1; \
+	else echo "cppcheck is not installed: skipped"; fi
+	@if command -v clang-tidy >/dev/null; then \
+		echo "+++ clang-tidy +++"; \
+		$(CLANG_TIDY) $(SOURCES) -- $(CPPFLAGS) -std=gnu11 || exit 1; \
+	else echo "clang-tidy is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then \
+		echo "+++ shellcheck +++"; \
+		shellcheck -x .ci/run test/setup test/setup-* \
+			test/demo/run test/bench/run || exit 1; \
+	else echo "shellcheck is not installed: skipped"; fi
+
+.PHONY: unitcheck lint
+endif
+
+# MAKEFLAGS would carry this make's PG_CONFIG into the build against the
+# private copy; test/setup hands on what it knows.
+export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH ONLY KEEP SANITIZE
+SETUP = @exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup
+
+demo:
+	$(SETUP) test/demo/run
+
+test:
+	$(SETUP) test/setup-suite
+
+bench:
+	$(SETUP) test/bench/run
+
+# AddressSanitizer and UBSan on the unit tests; in the server, which must not
+# be preloaded with their libraries, UBSan traps instead of reporting.
+sanitize: SANITIZE = 1
+sanitize:
+	$(SETUP) test/setup-suite
+
+.PHONY: demo test bench sanitize

@@ -1,0 +1,367 @@
+-- The data map: which tables and columns hold personal data, of whom, in which category.
+
+CREATE SEQUENCE gdpr.map_id AS integer;
+REVOKE ALL ON SEQUENCE gdpr.map_id FROM PUBLIC;
+COMMENT ON SEQUENCE gdpr.map_id IS 'ids of tables and columns in envelopes; never used twice';
+
+CREATE TABLE gdpr.category (
+    id smallint PRIMARY KEY CHECK (id BETWEEN 0 AND 15),
+    name text NOT NULL UNIQUE CHECK (name <> '')
+);
+COMMENT ON TABLE gdpr.category IS 'named classes of personal data, at most 16: the unit of partial forgetting';
+
+CREATE TABLE gdpr.mapped_table (
+    id integer PRIMARY KEY DEFAULT nextval('gdpr.map_id'),
+    relation regclass NOT NULL UNIQUE,
+    key_columns name[] NOT NULL,
+    on_forget text NOT NULL DEFAULT 'delete' CHECK (on_forget IN ('delete', 'erase', 'keep')),
+    protected boolean NOT NULL DEFAULT false,
+    ground text,
+    keep_until text,
+    CHECK (on_forget = 'keep' OR (ground IS NULL AND keep_until IS NULL))
+);
+COMMENT ON TABLE gdpr.mapped_table IS 'declared tables';
+
+CREATE TABLE gdpr.mapped_link (
+    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    via smallint NOT NULL CHECK (via BETWEEN 0 AND 255),
+    columns name[] NOT NULL,
+    parent_id integer NOT NULL REFERENCES gdpr.mapped_table,
+    parent_columns name[] NOT NULL,
+    PRIMARY KEY (table_id, via)
+);
+COMMENT ON TABLE gdpr.mapped_link IS
+    'foreign keys that lead to the person: via 0 for the row, others for single columns; a table without via 0 holds a person per row';
+
+CREATE TABLE gdpr.mapped_column (
+    id integer PRIMARY KEY DEFAULT nextval('gdpr.map_id'),
+    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    name name NOT NULL,
+    category smallint NOT NULL REFERENCES gdpr.category,
+    via smallint NOT NULL DEFAULT 0,
+    searchable boolean NOT NULL DEFAULT false,
+    normalize text NOT NULL DEFAULT 'none' CHECK (normalize IN ('none', 'lower')),
+    token_domain integer NOT NULL,
+    token_width integer NOT NULL DEFAULT 0,
+    mask text,
+    type_name text NOT NULL,
+    UNIQUE (table_id, name)
+);
+COMMENT ON TABLE gdpr.mapped_column IS 'declared personal columns; id names a value inside an envelope';
+
+CREATE TABLE gdpr.mapped_check (
+    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    name name NOT NULL,
+    expression text NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY (table_id, name)
+);
+COMMENT ON TABLE gdpr.mapped_check IS
+    'CHECK constraints on personal columns: held by the guard on values while the table is protected, given back by unprotect';
+
+REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gdpr.map_id', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.category', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_table', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_link', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_column', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_check', '');
+
+-- Every session's cache, and every plan that uses a mapped table, must hear of a change.
+CREATE FUNCTION gdpr.map_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_map_changed';
+COMMENT ON FUNCTION gdpr.map_changed() IS 'tells all sessions that the data map or the purposes changed';
+REVOKE ALL ON FUNCTION gdpr.map_changed() FROM PUBLIC;
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_table
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_link
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_column
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_check
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+
+-- Names and keys ---------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.column_list(relation regclass, list text) RETURNS name[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part text;
+    ident text[];
+    result name[] := '{}';
+BEGIN
+    -- one name as it is in the catalog, or SQL identifiers separated by commas
+    IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = list
+               AND a.attnum > 0 AND NOT a.attisdropped) THEN
+        RETURN ARRAY[list::name];
+    END IF;
+    FOREACH part IN ARRAY string_to_array(list, ',') LOOP
+        ident := parse_ident(trim(part));
+        IF array_length(ident, 1) <> 1 OR NOT EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = ident[1]
+            AND a.attnum > 0 AND NOT a.attisdropped) THEN
+            RAISE EXCEPTION 'column "%" of table % does not exist', trim(part), relation
+                USING ERRCODE = 'undefined_column';
+        END IF;
+        result := result || ident[1]::name;
+    END LOOP;
+    IF result = '{}' THEN
+        RAISE EXCEPTION 'no column of table % is named', relation USING ERRCODE = 'undefined_column';
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.column_list(regclass, text) IS 'column names of a table from text such as ''a, b''';
+REVOKE ALL ON FUNCTION gdpr.column_list(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.row_key(relation regclass) RETURNS name[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((
+        SELECT array_agg(a.attname ORDER BY k.position)
+        FROM pg_index i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = relation AND i.indisprimary), '{}')
+$$;
+COMMENT ON FUNCTION gdpr.row_key(regclass) IS 'the primary key columns of a table, empty if it has none';
+REVOKE ALL ON FUNCTION gdpr.row_key(regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_declarable(relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT relkind FROM pg_class WHERE oid = relation) IS DISTINCT FROM 'r' THEN
+        RAISE EXCEPTION '% is not an ordinary table', relation
+            USING ERRCODE = 'wrong_object_type',
+                  DETAIL = 'Views read protected tables as they are; partitioned and foreign tables cannot be protected yet.';
+    END IF;
+    IF (SELECT n.nspname IN ('gdpr', 'pg_catalog', 'information_schema') OR c.relpersistence = 't'
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation) THEN
+        RAISE EXCEPTION '% cannot hold declared personal data', relation
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'It is a system, extension or temporary table.';
+    END IF;
+    IF EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = assert_declarable.relation) THEN
+        RAISE EXCEPTION 'table % is declared already', relation
+            USING ERRCODE = 'GD006',
+                  HINT = format('SELECT gdpr.undeclare_table(%L) withdraws its declaration.', relation);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_declarable(regclass) IS 'raises an error unless a table can be declared';
+REVOKE ALL ON FUNCTION gdpr.assert_declarable(regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_key(relation regclass, key name[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = ANY (key) AND NOT a.attnotnull) THEN
+        RAISE EXCEPTION 'key columns of table % must be NOT NULL', relation
+            USING ERRCODE = 'invalid_table_definition';
+    END IF;
+    IF key <> '{}' AND NOT EXISTS (
+        SELECT FROM pg_index i
+        WHERE i.indrelid = relation AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
+          AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
+               WHERE a.attrelid = relation AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+            = (SELECT array_agg(k ORDER BY k) FROM unnest(key) k)) THEN
+        RAISE EXCEPTION 'columns % are not a key of table %', array_to_string(key, ', '), relation
+            USING ERRCODE = 'invalid_table_definition',
+                  HINT = 'Name the columns of its primary key or of a unique index.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_key(regclass, name[]) IS 'raises an error unless the columns identify a row';
+REVOKE ALL ON FUNCTION gdpr.assert_key(regclass, name[]) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.add_link(relation regclass, link smallint, list text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    names name[] := gdpr.column_list(relation, list);
+    fk record;
+    parent integer;
+BEGIN
+    SELECT c.confrelid::regclass AS parent,
+           (SELECT array_agg(a.attname ORDER BY k.position)
+            FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, position)
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum) AS columns,
+           (SELECT array_agg(a.attname ORDER BY k.position)
+            FROM unnest(c.confkey) WITH ORDINALITY AS k(attnum, position)
+            JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum) AS parent_columns
+    INTO fk
+    FROM pg_constraint c
+    WHERE c.contype = 'f' AND c.conrelid = relation
+      AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
+           WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
+        = (SELECT array_agg(n ORDER BY n) FROM unnest(names) n)
+    ORDER BY c.oid LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % has no foreign key on (%)', relation, array_to_string(names, ', ')
+            USING ERRCODE = 'GD006',
+                  HINT = 'A row belongs to the person a foreign key leads to: add the foreign key first.';
+    END IF;
+    SELECT t.id INTO parent FROM gdpr.mapped_table t WHERE t.relation = fk.parent;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table %, to which the foreign key leads, is not declared', fk.parent
+            USING ERRCODE = 'GD006',
+                  HINT = format('Declare it first: SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', fk.parent);
+    END IF;
+    INSERT INTO gdpr.mapped_link (table_id, via, columns, parent_id, parent_columns)
+    SELECT t.id, link, fk.columns, parent, fk.parent_columns
+    FROM gdpr.mapped_table t WHERE t.relation = add_link.relation;
+END $$;
+COMMENT ON FUNCTION gdpr.add_link(regclass, smallint, text) IS 'records the foreign key that leads from a table to the person';
+REVOKE ALL ON FUNCTION gdpr.add_link(regclass, smallint, text) FROM PUBLIC;
+
+-- Declarations -----------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.declare_subject(relation regclass, key text DEFAULT NULL, on_forget text DEFAULT 'delete')
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    names name[];
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM gdpr.assert_declarable(relation);
+    names := CASE WHEN key IS NULL THEN gdpr.row_key(relation) ELSE gdpr.column_list(relation, key) END;
+    IF names = '{}' THEN
+        RAISE EXCEPTION 'table % has no primary key', relation
+            USING ERRCODE = 'invalid_table_definition',
+                  HINT = format('Name the columns that identify a person: SELECT gdpr.declare_subject(%L, key => ''…'').', relation);
+    END IF;
+    PERFORM gdpr.assert_key(relation, names);
+    INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget) VALUES (relation, names, on_forget);
+END $$;
+COMMENT ON FUNCTION gdpr.declare_subject(regclass, text, text) IS
+    'declares a table in which each row is a person; key: the columns that identify a row (default: the primary key); on_forget: delete, erase or keep';
+REVOKE ALL ON FUNCTION gdpr.declare_subject(regclass, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.declare_table(relation regclass, via text, on_forget text DEFAULT 'delete',
+                                   ground text DEFAULT NULL, keep_until text DEFAULT NULL)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF relation IS NULL OR via IS NULL THEN
+        RAISE EXCEPTION 'relation or via is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM gdpr.assert_declarable(relation);
+    IF on_forget = 'keep' AND coalesce(ground, '') = '' THEN
+        RAISE EXCEPTION 'table % cannot be kept without a legal ground', relation
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Name the law that requires it: ground => ''…'', keep_until => ''…''.';
+    END IF;
+    INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget, ground, keep_until)
+    VALUES (relation, gdpr.row_key(relation), on_forget, ground, keep_until);
+    PERFORM gdpr.add_link(relation, 0::smallint, via);
+END $$;
+COMMENT ON FUNCTION gdpr.declare_table(regclass, text, text, text, text) IS
+    'declares a table whose rows belong to the person that the foreign key via leads to, at any depth; on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
+REVOKE ALL ON FUNCTION gdpr.declare_table(regclass, text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.category_id(category text) RETURNS smallint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result smallint;
+BEGIN
+    LOCK TABLE gdpr.category IN SHARE ROW EXCLUSIVE MODE;
+    SELECT c.id INTO result FROM gdpr.category c WHERE c.name = category;
+    IF NOT FOUND THEN
+        INSERT INTO gdpr.category (id, name)
+        SELECT min(free), category FROM generate_series(0, 15) free
+        WHERE NOT EXISTS (SELECT FROM gdpr.category c WHERE c.id = free)
+        HAVING min(free) IS NOT NULL
+        RETURNING id INTO result;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there are 16 categories already' USING ERRCODE = 'program_limit_exceeded',
+                HINT = 'SELECT name FROM gdpr.category shows them: use one of these.';
+        END IF;
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.category_id(text) IS 'the id of a category, which is registered if it is new';
+REVOKE ALL ON FUNCTION gdpr.category_id(text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.declare_column(relation regclass, "column" text, category text,
+                                    searchable boolean DEFAULT false, normalize text DEFAULT 'none',
+                                    mask text DEFAULT NULL, subject_via text DEFAULT NULL,
+                                    token_domain text DEFAULT NULL)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table;
+    attribute pg_attribute;
+    link smallint := 0;
+    column_id integer;
+BEGIN
+    IF relation IS NULL OR "column" IS NULL OR coalesce(category, '') = '' OR searchable IS NULL THEN
+        RAISE EXCEPTION 'relation, column, category or searchable is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = declare_column.relation FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not declared', relation
+            USING ERRCODE = 'GD006',
+                  HINT = format('First SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', relation);
+    END IF;
+    IF mapped.protected THEN
+        RAISE EXCEPTION 'table % is protected already', relation
+            USING ERRCODE = 'GD006',
+                  HINT = format('CALL gdpr.unprotect(%L), declare the column, and protect it again.', relation);
+    END IF;
+    SELECT * INTO attribute FROM pg_attribute a
+    WHERE a.attrelid = relation AND a.attname = "column" AND a.attnum > 0 AND NOT a.attisdropped;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'column "%" of table % does not exist', "column", relation USING ERRCODE = 'undefined_column';
+    END IF;
+    IF "column" = ANY (mapped.key_columns::text[]) THEN
+        RAISE EXCEPTION 'column "%" of table % is part of its key and cannot be sealed', "column", relation
+            USING ERRCODE = 'invalid_column_definition',
+                  DETAIL = 'The key binds an envelope to its row.',
+                  HINT = 'Use a key without personal data, such as a number.';
+    END IF;
+    IF subject_via IS NOT NULL THEN
+        SELECT l.via INTO link FROM gdpr.mapped_link l
+        WHERE l.table_id = mapped.id AND l.columns = gdpr.column_list(relation, subject_via);
+        IF NOT FOUND THEN
+            SELECT greatest(coalesce(max(l.via), 0) + 1, 1) INTO link FROM gdpr.mapped_link l WHERE l.table_id = mapped.id;
+            PERFORM gdpr.add_link(relation, link, subject_via);
+        END IF;
+    END IF;
+    column_id := nextval('gdpr.map_id');
+    INSERT INTO gdpr.mapped_column (id, table_id, name, category, via, searchable, normalize, token_domain, mask, type_name)
+    VALUES (column_id, mapped.id, "column", gdpr.category_id(category), link, searchable, normalize,
+            CASE WHEN token_domain IS NULL THEN column_id ELSE -(hashtextextended(token_domain, 0) & 1073741823)::integer END,
+            mask, format_type(attribute.atttypid, attribute.atttypmod));
+END $$;
+COMMENT ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) IS
+    'declares a personal column; category: its class of data; searchable: equality uses a token; normalize: none or lower; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
+REVOKE ALL ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.undeclare_table(relation regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table;
+BEGIN
+    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = undeclare_table.relation FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not declared', relation USING ERRCODE = 'GD006';
+    END IF;
+    IF mapped.protected THEN
+        RAISE EXCEPTION 'table % is protected', relation
+            USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', relation);
+    END IF;
+    DELETE FROM gdpr.mapped_table t WHERE t.id = mapped.id;
+EXCEPTION WHEN foreign_key_violation THEN
+    RAISE EXCEPTION 'other declared tables lead to a person through table %', relation
+        USING ERRCODE = 'GD006', HINT = 'Withdraw their declarations first.';
+END $$;
+COMMENT ON FUNCTION gdpr.undeclare_table(regclass) IS 'withdraws the declaration of a table that is not protected';
+REVOKE ALL ON FUNCTION gdpr.undeclare_table(regclass) FROM PUBLIC;
+
+CREATE VIEW gdpr.data_map AS
+SELECT t.relation, t.protected,
+       CASE WHEN l.table_id IS NULL THEN 'subject' ELSE 'belongs to ' || p.relation::text END AS rows_are,
+       l.columns AS via, t.on_forget, t.ground, t.keep_until,
+       c.name AS "column", c.type_name AS type, k.name AS category, c.searchable, c.normalize, c.mask,
+       s.columns AS subject_via, t.id AS table_id, c.id AS column_id
+FROM gdpr.mapped_table t
+LEFT JOIN gdpr.mapped_link l ON l.table_id = t.id AND l.via = 0
+LEFT JOIN gdpr.mapped_table p ON p.id = l.parent_id
+LEFT JOIN gdpr.mapped_column c ON c.table_id = t.id
+LEFT JOIN gdpr.category k ON k.id = c.category
+LEFT JOIN gdpr.mapped_link s ON s.table_id = t.id AND s.via = c.via AND c.via <> 0
+ORDER BY t.id, c.id;
+COMMENT ON VIEW gdpr.data_map IS 'the data inventory: which tables and columns hold personal data, of whom, in which category';
+REVOKE ALL ON gdpr.data_map FROM PUBLIC;

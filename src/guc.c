@@ -1,0 +1,126 @@
+/*
+ * guc.c
+ *		Every setting of the extension.
+ *
+ * The comment on each says why an administrator wants it.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/plancache.h"
+
+#include "guc.h"
+
+char	   *guc_keystore_directory = NULL;
+char	   *guc_keystore_key_command = NULL;
+char	   *guc_purpose = NULL;
+bool		guc_physical = false;
+bool		guc_allow_plaintext_copies = false;
+int			guc_worker_naptime = 5000;
+
+/*
+ * A plan made with the rewrite must not run without it, nor the other way
+ * round.  ResetPlanCache() only marks, so it is safe wherever an assign hook
+ * runs, transaction abort included.
+ */
+static void
+assign_physical(bool newval, void *extra)
+{
+	if (newval != guc_physical)
+		ResetPlanCache();
+}
+
+void
+guc_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("gdpr must be loaded when the server starts"),
+				 errhint("Add gdpr to shared_preload_libraries in postgresql.conf and restart the server.")));
+
+	/*
+	 * Where the keys live.  Outside the data directory and every tablespace,
+	 * so that no backup of the database takes them along.
+	 */
+	DefineCustomStringVariable("gdpr.keystore_directory",
+							   "Directory that holds the keystores of this server's databases.",
+							   "It must be owned by the server's user, have mode 0700, and lie outside the data "
+							   "directory and every tablespace, so that backups of the database never contain keys.",
+							   &guc_keystore_directory,
+							   "",
+							   PGC_POSTMASTER,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+
+	/*
+	 * Keeps the key-encryption key off the machine's disks: a copy of the
+	 * keystore's volume, or a snapshot of the whole machine, is then useless.
+	 */
+	DefineCustomStringVariable("gdpr.keystore_key_command",
+							   "Shell command that prints the key-encryption key of a keystore.",
+							   "%i is replaced by the keystore's id, %v by the version of the key, %% by %. It prints 64 "
+							   "hexadecimal digits or 32 bytes. Empty: the key is in a file beside the keystore.",
+							   &guc_keystore_key_command,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+
+	/*
+	 * What the session's work is for: personal data is revealed for granted
+	 * purposes only.  Usually set with ALTER ROLE ... SET.
+	 */
+	DefineCustomStringVariable("gdpr.purpose",
+							   "Purpose for which this session processes personal data.",
+							   "Without a purpose that was granted to the role, sealed columns are not revealed.",
+							   &guc_purpose,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * For copies and inspection: shows what is stored.  Anyone may set it,
+	 * since what it shows is sealed.
+	 */
+	DefineCustomBoolVariable("gdpr.physical",
+							 "Shows protected tables as they are stored: sealed.",
+							 "For dumps and inspection. It never reveals anything.",
+							 &guc_physical,
+							 false,
+							 PGC_USERSET,
+							 0,
+							 NULL, assign_physical, NULL);
+
+	/*
+	 * CREATE TABLE AS and the like can copy revealed values to where no
+	 * forgetting reaches; whoever needs that, says so.
+	 */
+	DefineCustomBoolVariable("gdpr.allow_plaintext_copies",
+							 "Allows statements that store revealed values in unprotected tables or files.",
+							 "Such copies are out of reach of forgetting and retention.",
+							 &guc_allow_plaintext_copies,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	/* How long unfinished erasures wait for their next attempt. */
+	DefineCustomIntVariable("gdpr.worker_naptime",
+							"Time between two looks of the background worker for unfinished erasures.",
+							"Erasures are finished at commit; this bounds the delay after a failure, after "
+							"COMMIT PREPARED, and on a standby.",
+							&guc_worker_naptime,
+							5000,
+							10,
+							INT_MAX / 2,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("gdpr");
+}

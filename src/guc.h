@@ -1,0 +1,20 @@
+/*
+ * guc.h
+ *		Every setting of the extension.
+ */
+#ifndef GDPR_GUC_H
+#define GDPR_GUC_H
+
+#include "postgres.h"
+
+extern char *guc_keystore_directory;
+extern char *guc_keystore_key_command;
+extern char *guc_purpose;
+extern bool guc_physical;
+extern bool guc_allow_plaintext_copies;
+extern int	guc_worker_naptime;
+
+/* Defines the settings; called first in _PG_init. */
+extern void guc_init(void);
+
+#endif							/* GDPR_GUC_H */

@@ -1,0 +1,31 @@
+/*
+ * sealed.h
+ *		The SQL type gdpr.sealed: input, output, and what can be said of an
+ *		envelope without keys.
+ */
+#ifndef GDPR_SEALED_H
+#define GDPR_SEALED_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "codec.h"
+#include "envelope.h"
+
+/*
+ * Append one value in the form that row keys and digests use: length (4),
+ * bytes; NULL is length 0xFFFFFFFF.  Text in UTF-8.
+ */
+extern void sealed_append_value(StringInfo out, Codec *codec, Datum value,
+								bool isnull);
+
+/* The digest that binds an envelope to the clear part of its row. */
+extern void sealed_digest(uint32 table_id, const StringInfo rowkey,
+						  const StringInfo physical,
+						  uint8 digest[ENVELOPE_DIGEST_BYTES]);
+
+/* A number without the bit that says it is the keep number. */
+extern uint64 sealed_person(uint64 number);
+
+#endif							/* GDPR_SEALED_H */

@@ -1,0 +1,550 @@
+/*
+ * token.c
+ *		Tokens and placeholders.
+ *
+ * A token is HMAC-SHA-256 of the normalized value under the key of its token
+ * domain and epoch, shortened and written in the column's own type.  Text-like
+ * tokens use a single-case alphabet, so that an index on lower(column) holds
+ * the same tokens.  Equal values of a domain have equal tokens; different
+ * values have different ones but for a chance of 2^-65 (2^-100 where UNIQUE),
+ * so every match is checked again on the value.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/supportnodes.h"
+#include "port/pg_bswap.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "codec.h"
+#include "crypto.h"
+#include "errors.h"
+#include "keystore.h"
+#include "token.h"
+
+#define TOKEN_MAC_BYTES			32
+#define TOKEN_BYTEA_BYTES		16
+#define TOKEN_NUMERIC_BYTES		12	/* 96 bits: 29 digits */
+#define TOKEN_NUMERIC_DIGITS	29
+#define TOKEN_NUMERIC_MIN_BYTES	8	/* 64 bits: 20 digits */
+#define TOKEN_NUMERIC_MIN_DIGITS 20
+
+PG_FUNCTION_INFO_V1(gdpr_token);
+PG_FUNCTION_INFO_V1(gdpr_token_array);
+PG_FUNCTION_INFO_V1(gdpr_recheck);
+PG_FUNCTION_INFO_V1(gdpr_recheck_support);
+
+typedef enum TokenForm
+{
+	TOKEN_NONE,
+	TOKEN_TEXT,					/* text, varchar, bpchar, citext */
+	TOKEN_UUID,
+	TOKEN_BYTEA,
+	TOKEN_NUMERIC,
+	TOKEN_BIGINT
+} TokenForm;
+
+static bool
+is_citext(Oid typid)
+{
+	HeapTuple	tuple;
+	bool		result;
+
+	if (typid < FirstNormalObjectId)
+		return false;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = strcmp(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname),
+					"citext") == 0;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static TokenForm
+token_form(Oid typid)
+{
+	switch (typid)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return TOKEN_TEXT;
+		case UUIDOID:
+			return TOKEN_UUID;
+		case BYTEAOID:
+			return TOKEN_BYTEA;
+		case NUMERICOID:
+			return TOKEN_NUMERIC;
+		case INT8OID:
+			return TOKEN_BIGINT;
+		default:
+			return is_citext(typid) ? TOKEN_TEXT : TOKEN_NONE;
+	}
+}
+
+int
+token_width(Oid basetypid, int32 typmod, bool unique, const char **reason)
+{
+	*reason = NULL;
+	switch (token_form(basetypid))
+	{
+		case TOKEN_TEXT:
+			{
+				int			chars = TOKEN_TEXT_CHARS;
+
+				if (typmod >= (int32) VARHDRSZ)
+					chars = Min(chars, typmod - VARHDRSZ);
+				if (chars < (unique ? TOKEN_TEXT_MIN_UNIQUE : TOKEN_TEXT_MIN))
+				{
+					*reason = unique ?
+						"a UNIQUE searchable column must have room for 20 characters" :
+						"a searchable column must have room for 13 characters";
+					return 0;
+				}
+				return chars;
+			}
+		case TOKEN_UUID:
+			return UUID_LEN;
+		case TOKEN_BYTEA:
+			return TOKEN_BYTEA_BYTES;
+		case TOKEN_NUMERIC:
+			{
+				int			digits = NUMERIC_MAX_PRECISION;
+
+				if (typmod >= (int32) VARHDRSZ)
+					digits = ((typmod - VARHDRSZ) >> 16 & 0xFFFF) -
+						((((typmod - VARHDRSZ) & 0x7FF) ^ 1024) - 1024);
+				if (digits >= TOKEN_NUMERIC_DIGITS)
+					return TOKEN_NUMERIC_BYTES;
+				if (!unique && digits >= TOKEN_NUMERIC_MIN_DIGITS)
+					return TOKEN_NUMERIC_MIN_BYTES;
+				*reason = unique ?
+					"a UNIQUE searchable numeric column must have room for 29 digits before the decimal point" :
+					"a searchable numeric column must have room for 20 digits before the decimal point";
+				return 0;
+			}
+		case TOKEN_BIGINT:
+			if (!unique)
+				return sizeof(int64);
+			*reason = "a token of type bigint is too short where it must be UNIQUE";
+			return 0;
+		case TOKEN_NONE:
+			break;
+	}
+	*reason = "only text, varchar, char, citext, uuid, bytea, numeric and bigint columns can be searchable";
+	return 0;
+}
+
+/*
+ * The bytes that equal values have in common, whatever the session: for text
+ * in UTF-8, lower-cased where the column says so (citext always).
+ */
+static void
+normalized_bytes(const ColumnMap *column, Oid typid, Datum value,
+				 StringInfo out)
+{
+	switch (token_form(typid))
+	{
+		case TOKEN_TEXT:
+			{
+				text	   *t = DatumGetTextPP(value);
+				char	   *s = VARDATA_ANY(t);
+				int			len = VARSIZE_ANY_EXHDR(t);
+				char	   *utf8;
+
+				/* trailing blanks of char(n) do not count */
+				if (typid == BPCHAROID || column->basetypid == BPCHAROID)
+					len = bpchartruelen(s, len);
+				if (column->normalize == NORMALIZE_LOWER ||
+					is_citext(column->basetypid))
+				{
+					s = str_tolower(s, len, DEFAULT_COLLATION_OID);
+					len = strlen(s);
+				}
+				utf8 = pg_server_to_any(s, len, PG_UTF8);
+				appendBinaryStringInfo(out, utf8,
+									   utf8 == s ? len : (int) strlen(utf8));
+				break;
+			}
+		case TOKEN_UUID:
+			appendBinaryStringInfo(out, (char *) DatumGetUUIDP(value)->data,
+								   UUID_LEN);
+			break;
+		case TOKEN_BYTEA:
+			{
+				bytea	   *b = DatumGetByteaPP(value);
+
+				appendBinaryStringInfo(out, VARDATA_ANY(b),
+									   VARSIZE_ANY_EXHDR(b));
+				break;
+			}
+		case TOKEN_NUMERIC:
+			{
+				Datum		trimmed = DirectFunctionCall1(numeric_trim_scale,
+														  value);
+
+				appendStringInfoString(out,
+									   DatumGetCString(DirectFunctionCall1(numeric_out,
+																		   trimmed)));
+				break;
+			}
+		case TOKEN_BIGINT:
+			appendStringInfo(out, INT64_FORMAT, DatumGetInt64(value));
+			break;
+		case TOKEN_NONE:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("values of type %s have no token",
+							format_type_be(typid))));
+	}
+}
+
+static void
+encode_base32(const uint8 *in, int chars, char *out)
+{
+	static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
+	int			i;
+
+	for (i = 0; i < chars; i++)
+	{
+		int			bit = i * 5;
+		unsigned	window = (unsigned) in[bit / 8] << 8 | in[bit / 8 + 1];
+
+		out[i] = alphabet[(window >> (11 - bit % 8)) & 0x1F];
+	}
+}
+
+/* A whole number from the first bytes of mac. */
+static Datum
+numeric_from_mac(const uint8 *mac, int bytes)
+{
+	uint64		high = 0;
+	uint64		low = 0;
+	Datum		result;
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		low = low << 8 | mac[i];
+	for (i = 8; i < bytes; i++)
+		high = high << 8 | mac[i];
+	/* 63 bits each, joined in decimal arithmetic */
+	low &= PG_INT64_MAX;
+	result = NumericGetDatum(int64_to_numeric((int64) low));
+	if (bytes > 8)
+	{
+		Datum		scale = NumericGetDatum(int64_to_numeric(INT64CONST(1) << 32));
+
+		result = DirectFunctionCall2(numeric_mul, result, scale);
+		result = DirectFunctionCall2(numeric_add, result,
+									 NumericGetDatum(int64_to_numeric((int64) high)));
+	}
+	return result;
+}
+
+static Datum
+token_from_mac(const ColumnMap *column, const uint8 *mac)
+{
+	switch (token_form(column->basetypid))
+	{
+		case TOKEN_TEXT:
+			{
+				char		chars[TOKEN_TEXT_CHARS];
+
+				encode_base32(mac, column->token_bytes, chars);
+				return PointerGetDatum(cstring_to_text_with_len(chars,
+																column->token_bytes));
+			}
+		case TOKEN_UUID:
+			{
+				pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+				memcpy(uuid->data, mac, UUID_LEN);
+				/* RFC 9562, version 8: made by an application's own rule */
+				uuid->data[6] = (uuid->data[6] & 0x0F) | 0x80;
+				uuid->data[8] = (uuid->data[8] & 0x3F) | 0x80;
+				return UUIDPGetDatum(uuid);
+			}
+		case TOKEN_BYTEA:
+			return PointerGetDatum(cstring_to_text_with_len((const char *) mac,
+															column->token_bytes));
+		case TOKEN_NUMERIC:
+			return numeric_from_mac(mac, column->token_bytes);
+		case TOKEN_BIGINT:
+			{
+				uint64		n;
+
+				memcpy(&n, mac, sizeof(n));
+				return Int64GetDatum((int64) (pg_ntoh64(n) & PG_INT64_MAX));
+			}
+		case TOKEN_NONE:
+			break;
+	}
+	elog(ERROR, "column %d has no form of token", column->id);
+	return (Datum) 0;			/* keep the compiler quiet */
+}
+
+/* The token, in the column's type, of a value of type typid. */
+static Datum
+token_make(const ColumnMap *column, Oid typid, Datum value)
+{
+	StringInfoData bytes;
+	uint8		key[KEYSTORE_KEY_BYTES];
+	uint8		mac[TOKEN_MAC_BYTES];
+	bool		ok;
+
+	initStringInfo(&bytes);
+	normalized_bytes(column, typid, value, &bytes);
+	if (!keystore_token_key(keystore_token_epoch(), column->token_domain, key))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
+				 errmsg("token key of column \"%s\" was destroyed",
+						column->name)));
+	ok = crypto_hmac(key, sizeof(key), (uint8 *) bytes.data, bytes.len, mac);
+	crypto_wipe(key, sizeof(key));
+	crypto_wipe(bytes.data, bytes.len);
+	pfree(bytes.data);
+	if (!ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute a token")));
+	return token_from_mac(column, mac);
+}
+
+/* Text whose input every value of a type accepts, NULL if there is none known. */
+static const char *
+placeholder_text(Oid typid)
+{
+	switch (typid)
+	{
+		case BOOLOID:
+			return "false";
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case NUMERICOID:
+		case CASHOID:
+			return "0";
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return "2000-01-01";
+		case TIMEOID:
+			return "00:00";
+		case TIMETZOID:
+			return "00:00+00";
+		case INTERVALOID:
+			return "0";
+		case UUIDOID:
+			return "00000000-0000-0000-0000-000000000000";
+		case JSONOID:
+		case JSONBOID:
+			return "null";
+		case INETOID:
+		case CIDROID:
+			return "0.0.0.0/32";
+		case MACADDROID:
+			return "00:00:00:00:00:00";
+		case MACADDR8OID:
+			return "00:00:00:00:00:00:00:00";
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case BYTEAOID:
+		case XMLOID:
+			return "";
+		default:
+			if (OidIsValid(get_element_type(typid)))
+				return "{}";
+			if (is_citext(typid))
+				return "";
+			return NULL;
+	}
+}
+
+/* The first label of an enum type; InvalidOid if it has none. */
+static Oid
+first_enum_label(Oid typid)
+{
+	CatCList   *list = SearchSysCacheList1(ENUMTYPOIDNAME,
+										   ObjectIdGetDatum(typid));
+	Oid			first = InvalidOid;
+	float4		order = 0;
+	int			i;
+
+	for (i = 0; i < list->n_members; i++)
+	{
+		Form_pg_enum label = (Form_pg_enum) GETSTRUCT(&list->members[i]->tuple);
+
+		if (!OidIsValid(first) || label->enumsortorder < order)
+		{
+			first = label->oid;
+			order = label->enumsortorder;
+		}
+	}
+	ReleaseSysCacheList(list);
+	return first;
+}
+
+bool
+placeholder_exists(Oid typid)
+{
+	Oid			base = getBaseType(typid);
+
+	return get_typtype(base) == TYPTYPE_ENUM ?
+		OidIsValid(first_enum_label(base)) : placeholder_text(base) != NULL;
+}
+
+static Datum
+placeholder_make(const ColumnMap *column)
+{
+	const char *text = placeholder_text(column->basetypid);
+	Oid			input;
+	Oid			ioparam;
+	Datum		value;
+
+	if (get_typtype(column->basetypid) == TYPTYPE_ENUM)
+		return ObjectIdGetDatum(first_enum_label(column->basetypid));
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("no placeholder is known for NOT NULL column \"%s\" of type %s",
+						column->name, format_type_be(column->typid))));
+	getTypeInputInfo(column->basetypid, &input, &ioparam);
+	/* the settings that could matter here do not: ISO dates are always read */
+	value = OidInputFunctionCall(input, unconstify(char *, text), ioparam,
+								 column->typmod);
+	return value;
+}
+
+Datum
+physical_value(const ColumnMap *column, Datum value, bool isnull,
+			   bool *physical_isnull)
+{
+	*physical_isnull = false;
+	if (column->searchable && !isnull)
+		return token_make(column, column->basetypid, value);
+	if (column->notnull)
+		return placeholder_make(column);
+	*physical_isnull = true;
+	return (Datum) 0;
+}
+
+Datum
+physical_erased(const ColumnMap *column, bool *physical_isnull)
+{
+	uint8		random[TOKEN_MAC_BYTES];
+
+	*physical_isnull = !column->notnull;
+	if (!column->notnull)
+		return (Datum) 0;
+	if (!column->searchable)
+		return placeholder_make(column);
+	/* NOT NULL and possibly UNIQUE: a token of nothing */
+	if (!crypto_random(random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random bytes")));
+	return token_from_mac(column, random);
+}
+
+static const ColumnMap *
+token_column(Datum ref)
+{
+	ColumnMap  *column = datamap_column(column_ref_id(ref));
+
+	if (column == NULL || !column->searchable)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("column %d is not searchable any more",
+						column_ref_id(ref))));
+	return column;
+}
+
+/*
+ * gdpr.token(value "any", column gdpr.column_ref) RETURNS "any"
+ *
+ * The token of a value, in the type of the column; put into plans by the
+ * rewrite.
+ */
+Datum
+gdpr_token(PG_FUNCTION_ARGS)
+{
+	Oid			typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, 0));
+
+	PG_RETURN_DATUM(token_make(token_column(PG_GETARG_DATUM(1)), typid,
+							   PG_GETARG_DATUM(0)));
+}
+
+/*
+ * gdpr.token_array(values "any", column gdpr.column_ref) RETURNS "any"
+ *
+ * The same for each element of an array; NULL elements stay NULL.
+ */
+Datum
+gdpr_token_array(PG_FUNCTION_ARGS)
+{
+	const ColumnMap *column = token_column(PG_GETARG_DATUM(1));
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	Oid			typid = ARR_ELEMTYPE(array);
+	Oid			basetypid = getBaseType(typid);
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+	int			i;
+
+	get_typlenbyvalalign(typid, &typlen, &typbyval, &typalign);
+	deconstruct_array(array, typid, typlen, typbyval, typalign, &values,
+					  &nulls, &n);
+	for (i = 0; i < n; i++)
+		if (!nulls[i])
+			values[i] = token_make(column, basetypid, values[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(values, nulls, ARR_NDIM(array),
+											 ARR_DIMS(array),
+											 ARR_LBOUND(array), typid, typlen,
+											 typbyval, typalign));
+}
+
+/*
+ * gdpr.recheck(boolean, gdpr.column_ref) RETURNS boolean
+ *
+ * Its argument: the application's own comparison beside the implied
+ * comparison of tokens.  Exists for its support function.
+ */
+Datum
+gdpr_recheck(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(PG_GETARG_BOOL(0));
+}
+
+/* The comparison of tokens has been counted: this one removes no more rows. */
+Datum
+gdpr_recheck_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (IsA(request, SupportRequestSelectivity))
+	{
+		((SupportRequestSelectivity *) request)->selectivity = 1.0;
+		PG_RETURN_POINTER(request);
+	}
+	PG_RETURN_POINTER(NULL);
+}
