@@ -130,13 +130,13 @@ GRANT EXECUTE ON FUNCTION gdpr.keystore_status() TO pg_monitor;
 COMMENT ON FUNCTION gdpr.keystore_status() IS
     'The keystore of this database: where it is, what it holds, erasures not yet carried out, and what is wrong with it, if anything.';
 
-CREATE FUNCTION gdpr.rotate_key_encryption_key() RETURNS integer
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION gdpr.rotate_key_encryption_key(salvage boolean DEFAULT false) RETURNS integer
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'gdpr_rotate_key_encryption_key';
-REVOKE ALL ON FUNCTION gdpr.rotate_key_encryption_key() FROM PUBLIC;
-COMMENT ON FUNCTION gdpr.rotate_key_encryption_key() IS
-    'Wraps the keystore under a new key-encryption key, destroys the old one, and returns the new version. Takes effect at once, whether or not the transaction commits.';
+REVOKE ALL ON FUNCTION gdpr.rotate_key_encryption_key(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.rotate_key_encryption_key(boolean) IS
+    'Wraps the keystore under a new key-encryption key, destroys the old one, and returns the new version. Takes effect at once, whether or not the transaction commits. salvage: a damaged keystore too; what is damaged is given up for good.';
 
 CREATE FUNCTION gdpr.fork_keystore() RETURNS uuid
     LANGUAGE c VOLATILE PARALLEL UNSAFE

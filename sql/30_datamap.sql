@@ -276,7 +276,7 @@ COMMENT ON FUNCTION gdpr.category_id(text) IS 'the id of a category, which is re
 REVOKE ALL ON FUNCTION gdpr.category_id(text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.declare_column(relation regclass, "column" text, category text,
-                                    searchable boolean DEFAULT false, normalize text DEFAULT 'none',
+                                    searchable boolean DEFAULT false, "normalize" text DEFAULT 'none',
                                     mask text DEFAULT NULL, subject_via text DEFAULT NULL,
                                     token_domain text DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

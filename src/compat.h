@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "nodes/parsenodes.h"
+#include "nodes/primnodes.h"
 #include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 160000
@@ -36,5 +38,60 @@ SysCacheGetAttrNotNull(int cache, HeapTuple tuple, AttrNumber attnum)
 	pg_b64_encode(COMPAT_BYTES_IN(src), len, dst, dstlen)
 #define compat_b64_decode(src, len, dst, dstlen) \
 	pg_b64_decode(src, len, COMPAT_BYTES_OUT(dst), dstlen)
+
+/*
+ * A Var reached through a join's alias is nulled by the outer joins above it:
+ * pass that on to the Var that stands for it, maybe relabelled (16 and later).
+ */
+static inline void
+compat_add_nullingrels(Node *expr, const Var *alias)
+{
+#if PG_VERSION_NUM >= 160000
+	while (IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+	castNode(Var, expr)->varnullingrels =
+		bms_add_members(castNode(Var, expr)->varnullingrels,
+						alias->varnullingrels);
+#endif
+}
+
+/* Where a MERGE keeps its join condition, if not in the jointree (17). */
+static inline Node **
+compat_merge_condition(Query *query)
+{
+#if PG_VERSION_NUM >= 170000
+	return &query->mergeJoinCondition;
+#else
+	return NULL;
+#endif
+}
+
+/* What the columns of GROUP BY stand for (18; before, Vars say it directly). */
+static inline List *
+compat_group_exprs(RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 180000
+	if (rte->rtekind == RTE_GROUP)
+		return rte->groupexprs;
+#endif
+	return NIL;
+}
+
+/* Write a table anew, as VACUUM FULL does: 18 takes the open relation. */
+#define compat_cluster_rel(rel) \
+	do { \
+		ClusterParams compat_params = {0}; \
+		COMPAT_CLUSTER_REL(rel, &compat_params); \
+	} while (0)
+#if PG_VERSION_NUM < 180000
+#define COMPAT_CLUSTER_REL(rel, params) \
+	do { \
+		Oid			compat_relid = RelationGetRelid(rel); \
+		table_close(rel, NoLock); \
+		cluster_rel(compat_relid, InvalidOid, params); \
+	} while (0)
+#else
+#define COMPAT_CLUSTER_REL(rel, params)	cluster_rel(rel, InvalidOid, params)
+#endif
 
 #endif							/* GDPR_COMPAT_H */

@@ -41,6 +41,7 @@ typedef struct LinkMap
 	int			ncolumns;
 	AttrNumber	columns[DATAMAP_MAX_KEYS];	/* in this table */
 	AttrNumber	parent_columns[DATAMAP_MAX_KEYS];
+	void	   *plans[3];		/* saved plans of subject.c, freed with the map */
 } LinkMap;
 
 struct TableMap;
@@ -57,13 +58,14 @@ typedef struct ColumnMap
 	Oid			collation;
 	bool		notnull;		/* NOT NULL of the table (the guard holds it on the value) */
 	int			category;
+	int			via;			/* its link's number in segments */
 	LinkMap    *link;			/* whose value it is */
 	bool		searchable;		/* the physical column holds a token, else a placeholder */
-	bool		unique;			/* a unique index uses it */
 	NormalizeKind normalize;
 	uint32		token_domain;
-	int			token_bytes;	/* text-like: characters of a token */
+	int			token_bytes;	/* width: characters of a text token, else bytes */
 	char	   *mask;			/* NULL: none */
+	struct Codec *codec;		/* made at first use */
 } ColumnMap;
 
 /* A CHECK constraint on personal columns, evaluated by the guard. */
@@ -81,6 +83,7 @@ typedef struct TableMap
 	int			natts;			/* of the relation's descriptor when it was read */
 	int			nkeys;			/* row key */
 	AttrNumber	keys[DATAMAP_MAX_KEYS];
+	struct Codec *key_codecs;	/* made at first use */
 	ForgetAction on_forget;
 	int			nlinks;			/* links[0] is the row's own */
 	LinkMap    *links;
@@ -90,7 +93,7 @@ typedef struct TableMap
 	CheckMap   *checks;
 	ColumnMap **by_attnum;		/* natts + 1 entries, NULL where not personal */
 	MemoryContext context;		/* holds all of it; modules may hang state below */
-	void	   *guard_state;	/* the guard's prepared checks and the like */
+	void	   *check_state;	/* prepared CHECK constraints */
 } TableMap;
 
 /* OIDs of what the planner and the guard put into plans. */
@@ -152,5 +155,27 @@ column_ref_flags(Datum ref)
 
 /* By table id, or NULL. */
 extern TableMap *datamap_table(int32 table_id);
+
+/*
+ * All protected tables, as a list of TableMap pointers; those with a link to
+ * parent_relid only, unless it is InvalidOid.  The list is the caller's.
+ */
+extern List *datamap_tables(Oid parent_relid);
+
+/*
+ * Also tables that are declared but not protected yet: for protect().  NULL
+ * if relid is not declared.  Not cached.
+ */
+extern TableMap *datamap_declared(Oid relid);
+
+/* A column of a mapped table was renamed: keep the map's names right. */
+extern void datamap_column_renamed(Oid relid, const char *oldname,
+								   const char *newname);
+
+/* Something that a TableMap remembers of a relation may have changed. */
+extern void datamap_table_altered(Oid relid);
+
+/* Moves whenever the map or the purposes may have changed. */
+extern uint64 datamap_version(void);
 
 #endif							/* GDPR_DATAMAP_H */

@@ -220,8 +220,9 @@ extern void keyfile_info(const Keyfile *kf, KeyfileInfo *info);
 
 /*
  * The stored seed at or above node: what a caller may cache, for as long as
- * the generation stands.  PUNCTURED, DAMAGED, TRUNCATED, IO.  The caller
- * wipes *seed (with crypto_wipe); unless OK it is zeroed.
+ * the generation stands.  PUNCTURED (also if only parts of what is below the
+ * node live), DAMAGED, TRUNCATED, IO.  The caller wipes *seed (with
+ * crypto_wipe); unless OK it is zeroed.
  */
 extern KeyfileResult keyfile_find(Keyfile *kf, KeytreeNode node,
 								  KeytreeSeed *seed, KeyfileError *err);
@@ -245,8 +246,8 @@ extern KeyfileResult keyfile_living(Keyfile *kf, uint64_t number,
 /*
  * Reads and authenticates every record and compares their sum.  DAMAGED with
  * the first damaged record (report, which may be NULL, is called for each),
- * ROLLED_BACK, TRUNCATED, IO.  stats may be NULL.  About half a microsecond
- * for each record.
+ * ROLLED_BACK, TRUNCATED, IO.  stats may be NULL.  About a microsecond for
+ * each record.
  */
 typedef void (*KeyfileReport) (void *arg, const KeyfileError *damage);
 
@@ -255,9 +256,15 @@ extern KeyfileResult keyfile_verify(Keyfile *kf, KeyfileStats *stats,
 									KeyfileError *err);
 
 /*
- * Makes sure that `punctures` more nodes can be punctured without needing
- * disk space, for callers that must not fail later.  Fsynced.
+ * Makes sure that these nodes can be punctured without needing disk space,
+ * for callers that must not fail later.  Fsynced.  Sorted with
+ * keytree_compare() they share their ways down and need far less.
  */
+extern KeyfileResult keyfile_reserve_nodes(Keyfile *kf,
+										   const KeytreeNode *nodes,
+										   size_t count, KeyfileError *err);
+
+/* The same for any nodes: 3.6 kB for each. */
 extern KeyfileResult keyfile_reserve(Keyfile *kf, size_t punctures,
 									 KeyfileError *err);
 
@@ -270,8 +277,9 @@ extern KeyfileResult keyfile_reserve(Keyfile *kf, size_t punctures,
  * punctured already cost nothing; if nothing is left to do, nothing is
  * written.  Sorting a large batch with keytree_compare() makes it cheaper.
  *
- * DAMAGED: the way to nodes[*next] is damaged, nothing was changed; the
- * caller may go on with *next + 1.  PENDING: keyfile_recover() first.  After
+ * DAMAGED: the way to nodes[*next] or what is below it is damaged, nothing
+ * was changed; the caller may go on with *next + 1.  (A rewrite with salvage
+ * drops what is damaged; then it can be punctured.)  PENDING: keyfile_recover() first.  After
  * any other failure it is open whether the change has happened:
  * keyfile_recover() settles it.
  */
@@ -319,7 +327,8 @@ extern KeyfileResult keyfile_lease(Keyfile *kf, KeyfileLease *lease,
  * next generation, and moves it to path.  To rotate the KEK: the same path
  * and uuid; then announce a new generation, reopen everywhere and
  * keyfile_destroy() the old handle.  To fork: another path and uuid; there
- * must be no file at path.  A crash leaves the old file or the new one.
+ * must be no file at path.  A crash leaves the old file or the new one, and
+ * after an error the new one may be there (see keyfile_peek()).
  *
  * Refuses a file that keyfile_verify() would refuse, unless salvage: then
  * what is damaged becomes holes, for good.  dropped (may be NULL) counts

@@ -13,6 +13,8 @@
 
 #include "postgres.h"
 
+#include "utils/uuid.h"
+
 #define KEYSTORE_KEY_BYTES		32
 #define KEYSTORE_KEEP_BIT		(UINT64CONST(1) << 39)
 #define KEYSTORE_FIRST_NUMBER	UINT64CONST(65536)
@@ -41,6 +43,8 @@ extern uint32 keystore_token_epoch(void);
 /*
  * Moves whenever a key may have died or the keystore changed hands: whoever
  * caches keys or plaintext compares it first.  Cheap: one atomic read.
+ * 0: nothing is attached, or something has to be checked first; what was
+ * cached must not be used, and the next key asked for settles it.
  */
 extern uint64 keystore_generation(void);
 
@@ -50,9 +54,25 @@ extern uint64 keystore_next_number(void);
 extern KeystoreLife keystore_life(uint64 number);
 
 /*
- * Punctures when (and only if) the current (sub)transaction commits; forces a
- * synchronous commit.  What can fail, fails before the commit.
+ * Records a tombstone, and punctures when (and only if) the current
+ * (sub)transaction commits; forces a synchronous commit.  What can fail, fails
+ * before the commit.  There is no puncture without a tombstone.  The second
+ * form names the erasure in it (NULL: none).
  */
 extern void keystore_puncture_at_commit(uint64 number, int category);
+extern void keystore_forget_number(uint64 number, int category,
+								   const pg_uuid_t *erasure);
+
+/*
+ * Compares the tombstones of the current database with its keystore, in a
+ * transaction; for the worker.  False: look again after a while.
+ */
+extern bool keystore_heal(void);
+
+/*
+ * Has the worker do that soon.  Call it after COMMIT PREPARED; without that
+ * it notices by itself within gdpr.worker_naptime.  Does not throw.
+ */
+extern void keystore_wake_worker(void);
 
 #endif							/* GDPR_KEYSTORE_H */

@@ -657,3 +657,26 @@ keystore_kek_destroy(const char *id, uint32 version)
 		return false;
 	return true;
 }
+
+/* What an interrupted rotation left of the versions before this one. */
+void
+keystore_kek_destroy_older(const char *id, uint32 version)
+{
+	char		prefix[KEYSTORE_ID_CHARS + 8];
+	size_t		len = snprintf(prefix, sizeof(prefix), "%s.kek.", id);
+	DIR		   *dir = AllocateDir(directory);
+	struct dirent *file;
+
+	while ((file = ReadDirExtended(dir, directory, LOG)) != NULL)
+	{
+		char	   *end;
+		unsigned long found;
+
+		if (strncmp(file->d_name, prefix, len) != 0)
+			continue;
+		found = strtoul(file->d_name + len, &end, 10);
+		if (*end == '\0' && found > 0 && found < version)
+			(void) keystore_kek_destroy(id, (uint32) found);
+	}
+	FreeDir(dir);
+}

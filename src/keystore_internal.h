@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -79,7 +80,8 @@ typedef struct KeystoreShared
 {
 	LWLock	   *lock;
 	pg_atomic_uint64 generation_source;
-	Latch	   *launcher;		/* NULL: not running */
+	Latch	   *launcher;		/* of the worker's launcher; NULL: none */
+	pg_atomic_uint32 look_everywhere;	/* it should look at every database */
 	KeystoreEntry entries[KEYSTORE_ENTRIES];
 } KeystoreShared;
 
@@ -92,6 +94,29 @@ typedef struct KeystoreSession
 	char		id[KEYSTORE_ID_CHARS];
 	char		path[MAXPGPATH];
 } KeystoreSession;
+
+/*
+ * What the test module test/modules/gdpr_test reaches of this library, through
+ * the rendezvous variable of that name.  SQL reaches nothing of it.
+ */
+#define KEYSTORE_RENDEZVOUS "gdpr_keystore"
+
+typedef struct KeystoreAccess
+{
+	bool		(*derive) (uint64 number, int category, int month, uint8 *key);
+	bool		(*token_key) (uint32 epoch, uint32 domain, uint8 *key);
+	uint32		(*token_epoch) (void);
+	uint64		(*generation) (void);
+	uint64		(*next_number) (void);
+	KeystoreLife (*life) (uint64 number);
+	void		(*puncture_at_commit) (uint64 number, int category);
+	void		(*wake_worker) (void);
+	bool		(*caches_filled) (void);
+	int		   *fault_point;
+	KeyfileFault *fault_kind;
+	bool	   *fault_sticky;
+	int		   *fault_count;
+} KeystoreAccess;
 
 extern KeystoreShared *keystore_shared;
 extern KeystoreSession keystore_session;
@@ -111,20 +136,20 @@ extern void keystore_end_write(bool finished);
 extern void keystore_forget_entry(const uint8 id[UUID_LEN]);
 extern void keystore_set_kek(KeystoreEntry *entry, uint32 version,
 							 const uint8 kek[CRYPTO_KEY_BYTES]);
-extern void keystore_reopen(void);
-extern void keystore_check_file(void);
+extern void keystore_replaced(KeystoreEntry *entry, uint32 kek_version);
 extern Oid	keystore_relation(const char *name, bool missing_ok);
 extern void keystore_format_id(const uint8 id[UUID_LEN],
 							   char text[KEYSTORE_ID_CHARS]);
-extern void keystore_lost_tombstone_fence(void);
+extern void keystore_drop_kek(KeystoreEntry *entry, uint32 version);
 
 /* keystore_derive.c */
 extern void keystore_cache_wipe(void);
 extern void keystore_cache_rearm(void);
+extern bool keystore_cache_filled(void);
 
 /* keystore_fence.c */
 extern void keystore_fence_init(void);
-extern void keystore_fence(void);
+extern void keystore_fence(bool all);
 extern bool keystore_denied(KeystoreEntry *entry, KeytreeNode node);
 
 /* keystore_admin.c */

@@ -1,0 +1,150 @@
+-- Forgetting a person.
+
+CREATE TABLE gdpr.subject_alias (
+    number bigint PRIMARY KEY,
+    subject bigint NOT NULL,
+    category smallint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX subject_alias_subject ON gdpr.subject_alias (subject, category);
+COMMENT ON TABLE gdpr.subject_alias IS
+    'further numbers of a person: a category that was forgotten and is collected anew is sealed under a new number';
+
+CREATE TABLE gdpr.erasure (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    subject bigint NOT NULL,
+    category smallint,
+    reason text,
+    requested_by name NOT NULL DEFAULT session_user,
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    relations jsonb NOT NULL DEFAULT '[]'
+);
+CREATE INDEX erasure_subject ON gdpr.erasure (subject);
+COMMENT ON TABLE gdpr.erasure IS 'what was forgotten, when and why: numbers and counts, no personal data';
+REVOKE ALL ON gdpr.subject_alias, gdpr.erasure FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gdpr.subject_alias', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.erasure', '');
+
+CREATE FUNCTION gdpr.forget_rows(relation regclass, number bigint, category smallint, erase boolean, "row" tid DEFAULT NULL)
+    RETURNS bigint LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_forget_rows';
+COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) IS
+    'deletes a person''s rows in a table, or erases their values in it; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) FROM PUBLIC;
+
+-- Deletes a person's rows; those that other rows need are erased instead.
+CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, number bigint, OUT deleted bigint, OUT erased bigint)
+    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item tid;
+BEGIN
+    erased := 0;
+    BEGIN
+        deleted := gdpr.forget_rows(relation, number, NULL, false);
+        SET CONSTRAINTS ALL IMMEDIATE;
+        RETURN;
+    EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+        deleted := 0;
+    END;
+    FOR item IN EXECUTE format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation) USING number LOOP
+        BEGIN
+            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item);
+            SET CONSTRAINTS ALL IMMEDIATE;
+        EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+            erased := erased + gdpr.forget_rows(relation, number, NULL, true, item);
+        END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
+    'deletes a person''s rows in a table, erasing those that other rows need; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
+
+-- Protected tables, those that belong to others first.
+CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget text, OUT is_subject boolean, OUT has_others boolean)
+    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE depth(id, n) AS (
+        SELECT t.id, 0 FROM gdpr.mapped_table t
+        WHERE NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0)
+        UNION ALL
+        SELECT l.table_id, d.n + 1 FROM depth d JOIN gdpr.mapped_link l ON l.parent_id = d.id AND l.via = 0
+    )
+    SELECT t.relation, t.on_forget,
+           NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0),
+           EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0)
+    FROM gdpr.mapped_table t JOIN (SELECT id, max(n) AS n FROM depth GROUP BY id) d USING (id)
+    WHERE t.protected ORDER BY d.n DESC, t.id
+$$;
+COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget visits the protected tables';
+REVOKE ALL ON FUNCTION gdpr.tables_children_first() FROM PUBLIC;
+
+CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint := coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = forget.subject), forget.subject);
+    category_id smallint;
+    numbers bigint[];
+    number bigint;
+    item record;
+    deleted bigint;
+    erased bigint;
+    relations jsonb := '[]';
+    result uuid;
+BEGIN
+    IF subject IS NULL THEN
+        RAISE EXCEPTION 'subject is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF person < 65536 OR person > (SELECT last_value FROM gdpr.number_high_water) THEN
+        RAISE EXCEPTION 'there is no subject %', subject
+            USING ERRCODE = 'no_data_found', HINT = 'SELECT gdpr.subject(''schema.table'', ''key'') tells the number of a row.';
+    END IF;
+    IF category IS NOT NULL THEN
+        SELECT c.id INTO category_id FROM gdpr.category c WHERE c.name = category;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'category "%" does not exist', category
+                USING ERRCODE = 'GD006', HINT = 'SELECT name FROM gdpr.category shows them.';
+        END IF;
+    END IF;
+
+    -- one forget of a person at a time; rows of the person itself are locked,
+    -- so that nobody adds rows below them meanwhile
+    PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.is_subject LOOP
+        EXECUTE format('SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 FOR UPDATE', item.relation) USING person;
+    END LOOP;
+    numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
+                               WHERE a.subject = person AND (category_id IS NULL OR a.category = category_id));
+
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.on_forget <> 'keep' LOOP
+        deleted := 0;
+        erased := 0;
+        IF category_id IS NOT NULL OR item.on_forget = 'erase' OR item.has_others THEN
+            FOREACH number IN ARRAY numbers LOOP
+                IF number = person OR item.has_others THEN
+                    erased := erased + gdpr.forget_rows(item.relation, number, category_id, true);
+                END IF;
+            END LOOP;
+        END IF;
+        IF category_id IS NULL AND item.on_forget = 'delete' THEN
+            SELECT r.deleted, r.erased INTO deleted, number FROM gdpr.forget_or_erase_rows(item.relation, person) r;
+            erased := greatest(erased - deleted, number);
+        END IF;
+        IF deleted > 0 OR erased > 0 THEN
+            relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);
+        END IF;
+    END LOOP;
+
+    -- again after a crash or by mistake: the first erasure stands, unless something was left
+    SELECT e.id INTO result FROM gdpr.erasure e
+    WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
+    ORDER BY e.erased_at LIMIT 1;
+    IF NOT FOUND OR relations <> '[]' THEN
+        INSERT INTO gdpr.erasure (subject, category, reason, relations)
+        VALUES (person, category_id, reason, relations) RETURNING id INTO result;
+    END IF;
+    FOREACH number IN ARRAY numbers LOOP
+        PERFORM gdpr.puncture_at_commit(number, category_id, result);
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.forget(bigint, text, text) IS
+    'forgets a person, or one category of it: deletes, erases or keeps rows as the data map says, and when the transaction commits destroys the keys, so that every backup is dark for that person; returns the erasure''s id';
+REVOKE ALL ON FUNCTION gdpr.forget(bigint, text, text) FROM PUBLIC;

@@ -1,0 +1,85 @@
+/*
+ * alias.c
+ *		Further numbers of a person: for a category that was forgotten and is
+ *		collected anew.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+
+#include "alias.h"
+#include "crypto.h"
+#include "errors.h"
+#include "keystore.h"
+#include "sealed.h"
+
+static bool
+is_living(uint64 number, int category)
+{
+	uint8		key[KEYSTORE_KEY_BYTES];
+	bool		living = keystore_derive(number, category, 0, key);
+
+	crypto_wipe(key, sizeof(key));
+	return living;
+}
+
+/*
+ * Run the query on gdpr.subject_alias as its owner; the first column of the
+ * first row, or 0.
+ */
+static uint64
+run_query(const char *query, int nargs, uint64 person, int category,
+		  uint64 number)
+{
+	Oid			types[3] = {INT8OID, INT2OID, INT8OID};
+	Datum		args[3];
+	uint64		result = 0;
+	bool		isnull;
+
+	args[0] = Int64GetDatum((int64) person);
+	args[1] = Int16GetDatum((int16) category);
+	args[2] = Int64GetDatum((int64) number);
+	SPI_connect();
+	if (SPI_execute_with_args(query, nargs, types, args, NULL, false, 1) < 0)
+		elog(ERROR, "could not use gdpr.subject_alias");
+	if (SPI_tuptable != NULL && SPI_processed > 0)
+		result = (uint64) DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+													  SPI_tuptable->tupdesc, 1,
+													  &isnull));
+	SPI_finish();
+	return result;
+}
+
+uint64
+alias_number(uint64 number, int category)
+{
+	uint64		person = sealed_person(number);
+	uint64		keep = number & KEYSTORE_KEEP_BIT;
+	uint64		alias;
+	Oid			user;
+	int			sec_context;
+
+	if (keystore_life(number) == KEYSTORE_FORGOTTEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_FORGOTTEN),
+				 errmsg("the person this row belongs to was forgotten"),
+				 errhint("Enter the person anew, as a new row.")));
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	alias = run_query("SELECT number FROM gdpr.subject_alias"
+					  " WHERE subject = $1 AND category = $2"
+					  " ORDER BY number DESC LIMIT 1", 2, person, category, 0);
+	if (alias == 0 || !is_living(alias | keep, category))
+	{
+		alias = keystore_next_number();
+		run_query("INSERT INTO gdpr.subject_alias (subject, category, number)"
+				  " VALUES ($1, $2, $3)", 3, person, category, alias);
+	}
+	SetUserIdAndSecContext(user, sec_context);
+	return alias | keep;
+}

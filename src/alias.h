@@ -1,0 +1,18 @@
+/*
+ * alias.h
+ *		Further numbers of a person: for a category that was forgotten and is
+ *		collected anew.
+ */
+#ifndef GDPR_ALIAS_H
+#define GDPR_ALIAS_H
+
+#include "postgres.h"
+
+/*
+ * A living number under which this category of the person is sealed from now
+ * on, registered in gdpr.subject_alias if it is new.  ERRCODE_GDPR_FORGOTTEN
+ * if the whole person was forgotten.  Keeps the keep bit of number.
+ */
+extern uint64 alias_number(uint64 number, int category);
+
+#endif							/* GDPR_ALIAS_H */

@@ -1,0 +1,323 @@
+/*
+ * convert.c
+ *		Sealing a table that holds data, and giving the data back.
+ *
+ * The table is written anew, as ALTER TABLE does it, under an exclusive lock:
+ * no dead row, index entry or TOAST chunk with a value stays behind, no
+ * trigger fires, and the indexes are built on what is stored then.  protect
+ * and unprotect in sql/50_protect.sql do the rest.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/heap.h"
+#include "catalog/index.h"
+#include "catalog/pg_statistic.h"
+#include "commands/cluster.h"
+#include "commands/tablecmds.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "keystore.h"
+#include "row.h"
+#include "schema_check.h"
+#include "sealed.h"
+#include "subject.h"
+#include "token.h"
+
+PG_FUNCTION_INFO_V1(gdpr_check_table);
+PG_FUNCTION_INFO_V1(gdpr_convert_table);
+PG_FUNCTION_INFO_V1(gdpr_rewrite_statistics);
+
+/* The last transaction of this session that removed statistics. */
+static TransactionId removal_xid = InvalidTransactionId;
+
+/* Seal one row: values become what is stored. */
+static void
+seal_row(TableMap *table, Datum *values, bool *isnull)
+{
+	RowColumnState *states = palloc0(sizeof(RowColumnState) * (table->ncolumns + 1));
+	uint64	   *numbers = palloc(sizeof(uint64) * table->nlinks);
+	RowSeal		seal = {0};
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		states[i] = ROW_SET;
+	for (i = 0; i < table->nlinks; i++)
+	{
+		LinkMap    *link = &table->links[i];
+
+		if (!OidIsValid(link->parent_relid) ||
+			subject_link_is_null(link, isnull))
+			numbers[i] = i == 0 ? keystore_next_number() : numbers[0];
+		else
+			numbers[i] = subject_of_parent(table, link, values, isnull, false);
+	}
+	seal.table = table;
+	seal.values = values;
+	seal.isnull = isnull;
+	seal.states = states;
+	seal.numbers = numbers;
+	values[table->sealed_attnum - 1] = PointerGetDatum(row_seal(&seal));
+	isnull[table->sealed_attnum - 1] = false;
+}
+
+/* Give the values of one row back.  What was forgotten stays as it is stored. */
+static void
+open_row(TableMap *table, Datum *values, bool *isnull)
+{
+	bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
+	StringInfoData rowkey;
+	int			i;
+
+	initStringInfo(&rowkey);
+	row_key(table, values, isnull, &rowkey);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		ColumnMap  *column = &table->columns[i];
+		int			att = column->attnum - 1;
+		Datum		value;
+		bool		value_isnull;
+		RowValue	found = row_open_value(column, (uint8 *) VARDATA_ANY(sealed),
+										   VARSIZE_ANY_EXHDR(sealed),
+										   (uint8 *) rowkey.data, rowkey.len,
+										   &value, &value_isnull, NULL);
+
+		if (found != ROW_FOUND && column->notnull)
+			continue;
+		values[att] = value;
+		isnull[att] = found != ROW_FOUND || value_isnull;
+	}
+	isnull[table->sealed_attnum - 1] = true;
+}
+
+/* Copy all rows of old into new, converted.  Returns how many. */
+static int64
+copy_rows(Relation old, Relation new, TableMap *table, bool seal)
+{
+	TupleDesc	desc = RelationGetDescr(old);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(old, snapshot, 0, NULL);
+	TupleTableSlot *from = table_slot_create(old, NULL);
+	TupleTableSlot *to = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	BulkInsertState bistate = GetBulkInsertState();
+	CommandId	command = GetCurrentCommandId(true);
+	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext,
+												  "gdpr convert row",
+												  ALLOCSET_DEFAULT_SIZES);
+	int64		rows = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, from))
+	{
+		MemoryContext before = MemoryContextSwitchTo(per_row);
+		int			i;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(from);
+		ExecClearTuple(to);
+		memcpy(to->tts_values, from->tts_values, sizeof(Datum) * desc->natts);
+		memcpy(to->tts_isnull, from->tts_isnull, sizeof(bool) * desc->natts);
+		for (i = 0; i < desc->natts; i++)
+			if (TupleDescAttr(desc, i)->attisdropped)
+				to->tts_isnull[i] = true;
+		if (seal)
+			seal_row(table, to->tts_values, to->tts_isnull);
+		else
+			open_row(table, to->tts_values, to->tts_isnull);
+		ExecStoreVirtualTuple(to);
+		table_tuple_insert(new, to, command, 0, bistate);
+		ExecClearTuple(to);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(per_row);
+		rows++;
+	}
+	MemoryContextDelete(per_row);
+	FreeBulkInsertState(bistate);
+	table_finish_bulk_insert(new, 0);
+	ExecDropSingleTupleTableSlot(to);
+	ExecDropSingleTupleTableSlot(from);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return rows;
+}
+
+/* Statistics hold values: remove those of the personal columns. */
+static void
+remove_statistics(TableMap *table)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		RemoveStatistics(table->relid, table->columns[i].attnum);
+	removal_xid = GetTopTransactionId();
+}
+
+/*
+ * gdpr.rewrite_statistics() RETURNS boolean
+ *
+ * VACUUM FULL pg_statistic, as a function.  False if a transaction older than
+ * the removal still runs, for which removed rows had to be copied.
+ */
+Datum
+gdpr_rewrite_statistics(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(StatisticRelationId, AccessExclusiveLock);
+	TransactionId oldest = GetOldestNonRemovableTransactionId(rel);
+	bool		complete = !TransactionIdIsValid(removal_xid) ||
+		TransactionIdPrecedes(removal_xid, oldest);
+
+	compat_cluster_rel(rel);	/* closes it, keeps the lock */
+	PG_RETURN_BOOL(complete);
+}
+
+/*
+ * gdpr.convert_table(relation, seal) RETURNS bigint
+ *
+ * Writes the table anew, sealing (true) or opening (false) its rows; returns
+ * their number.  Takes an ACCESS EXCLUSIVE lock, and SHARE locks on the tables
+ * its links lead to.
+ */
+Datum
+gdpr_convert_table(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	bool		seal = PG_GETARG_BOOL(1);
+	TableMap   *table;
+	Relation	old;
+	Relation	new;
+	Oid			new_relid;
+	int64		rows;
+	char		persistence;
+	int			i;
+
+	old = table_open(relid, AccessExclusiveLock);
+	table = datamap_lookup(relid);
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table \"%s\" is not protected in the data map",
+						RelationGetRelationName(old))));
+	for (i = 0; i < table->nlinks; i++)
+		if (OidIsValid(table->links[i].parent_relid))
+			LockRelationOid(table->links[i].parent_relid, ShareLock);
+	CheckTableNotInUse(old, seal ? "protect" : "unprotect");
+	persistence = old->rd_rel->relpersistence;
+	new_relid = make_new_heap(relid, old->rd_rel->reltablespace,
+							  old->rd_rel->relam, persistence,
+							  AccessExclusiveLock);
+	new = table_open(new_relid, NoLock);
+	rows = copy_rows(old, new, table, seal);
+	remove_statistics(table);
+	table_close(new, NoLock);
+	table_close(old, NoLock);
+	finish_heap_swap(relid, new_relid, false, false, false, true,
+					 RecentXmin, ReadNextMultiXactId(), persistence);
+	PG_RETURN_INT64(rows);
+}
+
+/* Does a unique index of the relation use the column? */
+static bool
+column_is_unique(Relation rel, AttrNumber attnum)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	bool		result = false;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Bitmapset  *attnums = NULL;
+		int			i;
+
+		for (i = 0; i < index->rd_index->indnkeyatts; i++)
+			attnums = bms_add_member(attnums,
+									 index->rd_index->indkey.values[i] -
+									 FirstLowInvalidHeapAttributeNumber);
+		pull_varattnos((Node *) RelationGetIndexExpressions(index), 1,
+					   &attnums);
+		if (index->rd_index->indisunique &&
+			bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, attnums))
+			result = true;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
+/*
+ * gdpr.check_table(relation, OUT column_id, OUT token_width) RETURNS SETOF record
+ *
+ * Raises an error if the declared table cannot be protected; else the width
+ * that the token of each searchable column will have.
+ */
+Datum
+gdpr_check_table(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TableMap   *table = datamap_declared(relid);
+	ColumnSpec *specs;
+	Relation	rel;
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table \"%s\" is not declared", get_rel_name(relid))));
+	rel = table_open(relid, AccessExclusiveLock);
+	specs = palloc0(sizeof(ColumnSpec) * (table->ncolumns + 1));
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		ColumnMap  *column = &table->columns[i];
+		const char *reason = NULL;
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+		int			width = 0;
+
+		if (column->searchable)
+			width = token_width(column->basetypid, column->typmod,
+								column_is_unique(rel, column->attnum),
+								&reason);
+		if (reason != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("column \"%s\" of table \"%s\" cannot be searchable",
+							column->name, RelationGetRelationName(rel)),
+					 errdetail("%c%s.", pg_toupper(reason[0]), reason + 1)));
+		if (column->notnull && !column->searchable &&
+			!placeholder_exists(column->typid))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("NOT NULL column \"%s\" of type %s cannot be protected",
+							column->name, format_type_be(column->typid)),
+					 errhint("Drop the NOT NULL constraint, or leave the column undeclared.")));
+		specs[i].attnum = column->attnum;
+		specs[i].searchable = column->searchable;
+		specs[i].normalize = column->normalize;
+		specs[i].token_bytes = width;
+		values[0] = Int32GetDatum(column->id);
+		values[1] = Int32GetDatum(width);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	schema_check_table(rel, specs, table->ncolumns);
+	table_close(rel, NoLock);
+	return (Datum) 0;
+}

@@ -1,0 +1,44 @@
+/*
+ * gdpr.c
+ *		The library's entry point: settings, hooks, shared memory.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "datamap.h"
+#include "guard.h"
+#include "guc.h"
+#include "keystore.h"
+#include "policy.h"
+#include "rewrite.h"
+#include "row.h"
+#include "subject.h"
+#include "utility.h"
+#include "worker.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	/*
+	 * Loaded late, by a function call: the planner's hook would be missing in
+	 * other sessions.  What needs no shared state works; keys do not.
+	 */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	guc_init();
+	keystore_init();
+	worker_init();
+	datamap_init();
+	policy_init();
+	row_init();
+	subject_init();
+	guard_init();
+	rewrite_init();
+	utility_init();
+}

@@ -1,0 +1,670 @@
+/*
+ * guard.c
+ *		The row triggers of protected tables.
+ *
+ * !gdpr_open (BEFORE UPDATE, first) puts values into the personal columns of
+ * NEW, as far as the session may see them, where the application has BEFORE
+ * triggers of its own.  ~gdpr_seal (BEFORE INSERT OR UPDATE, last) seals the
+ * row.  ~gdpr_relink (AFTER UPDATE) and ~gdpr_relink_late (AFTER INSERT, per
+ * statement) make rows below follow when a row's person changes.
+ *
+ * Between rewrite and guard, NEW.gdpr_sealed carries a mark: which personal
+ * columns the statement assigns.  The envelope itself is taken from OLD, so
+ * whatever a statement assigns to gdpr_sealed is of no consequence.
+ *
+ * Rules of an UPDATE: a column that is not assigned, or is assigned what the
+ * session is shown of it, keeps its sealed value; anything else needs the
+ * right to see it.  No write destroys what the writer could not see, and none
+ * silently drops what it was given.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "audit.h"
+#include "check.h"
+#include "errors.h"
+#include "guard.h"
+#include "keystore.h"
+#include "policy.h"
+#include "reveal.h"
+#include "row.h"
+#include "sealed.h"
+#include "subject.h"
+
+PG_FUNCTION_INFO_V1(gdpr_mark);
+PG_FUNCTION_INFO_V1(gdpr_guard_open);
+PG_FUNCTION_INFO_V1(gdpr_guard_seal);
+PG_FUNCTION_INFO_V1(gdpr_guard_relink);
+PG_FUNCTION_INFO_V1(gdpr_guard_relink_late);
+
+/* A row trigger's work on one row */
+typedef struct GuardRow
+{
+	Relation	rel;
+	TableMap   *table;
+	bool		insert;
+	HeapTuple	newtuple;
+	Datum	   *values;			/* NEW */
+	bool	   *isnull;
+	Datum	   *old_values;		/* OLD, as stored */
+	bool	   *old_isnull;
+	bytea	   *old;			/* OLD's envelope */
+	StringInfoData old_rowkey;
+	bytea	   *sealed;			/* NEW.gdpr_sealed, NULL if that is NULL */
+	RowColumnState *states;
+	uint64	   *numbers;
+} GuardRow;
+
+static GuardMode mode = {GUARD_APPLICATION, 0, 0, false};
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	GuardMode	application = {GUARD_APPLICATION, 0, 0, false};
+
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		mode = application;
+}
+
+void
+guard_init(void)
+{
+	RegisterXactCallback(end_of_transaction, NULL);
+}
+
+GuardMode
+guard_set_mode(GuardMode new_mode)
+{
+	GuardMode	before = mode;
+
+	mode = new_mode;
+	return before;
+}
+
+GuardMode
+guard_mode(void)
+{
+	return mode;
+}
+
+/* ---------- marks ---------- */
+
+/*
+ * gdpr.mark(envelope, ids of assigned columns, table) RETURNS gdpr.sealed
+ *
+ * What an UPDATE assigns to gdpr_sealed: the ids alone, since the guard takes
+ * the envelope from OLD.
+ */
+Datum
+gdpr_mark(PG_FUNCTION_ARGS)
+{
+	bytea	   *ids;
+	bytea	   *result;
+	int			len;
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	ids = PG_GETARG_BYTEA_PP(1);
+	len = VARSIZE_ANY_EXHDR(ids);
+	result = palloc(VARHDRSZ + 1 + len);
+	SET_VARSIZE(result, VARHDRSZ + 1 + len);
+	*(uint8 *) VARDATA(result) = ENVELOPE_MARKED;
+	memcpy(VARDATA(result) + 1, VARDATA_ANY(ids), len);
+	PG_RETURN_BYTEA_P(result);
+}
+
+static uint8
+version_of(const bytea *sealed)
+{
+	return VARSIZE_ANY_EXHDR(sealed) > 0 ? *(uint8 *) VARDATA_ANY(sealed) : 0;
+}
+
+static bool
+mark_contains(const bytea *mark, int32 id)
+{
+	const char *p = VARDATA_ANY(mark) + 1;
+	const char *end = VARDATA_ANY(mark) + VARSIZE_ANY_EXHDR(mark);
+
+	for (; p + 4 <= end; p += 4)
+	{
+		uint32		n;
+
+		memcpy(&n, p, 4);
+		if ((int32) pg_ntoh32(n) == id)
+			return true;
+	}
+	return false;
+}
+
+/* ---------- the row ---------- */
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function was not called as a trigger")));
+	return (TriggerData *) fcinfo->context;
+}
+
+static TableMap *
+guarded_table(Relation rel)
+{
+	TableMap   *table = datamap_lookup(RelationGetRelid(rel));
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table \"%s\" has a guard but is not protected in the data map",
+						RelationGetRelationName(rel)),
+				 errhint("Restore the tables of schema gdpr from the same backup as the table.")));
+	return table;
+}
+
+static void
+deform(Relation rel, HeapTuple tuple, Datum **values, bool **isnull)
+{
+	int			natts = RelationGetDescr(rel)->natts;
+
+	*values = palloc(sizeof(Datum) * natts);
+	*isnull = palloc(sizeof(bool) * natts);
+	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *isnull);
+}
+
+static void
+begin_row(TriggerData *trigger, GuardRow *row)
+{
+	int			sealed_att;
+
+	memset(row, 0, sizeof(*row));
+	row->rel = trigger->tg_relation;
+	row->table = guarded_table(row->rel);
+	sealed_att = row->table->sealed_attnum - 1;
+	row->insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	row->newtuple = row->insert ? trigger->tg_trigtuple : trigger->tg_newtuple;
+	deform(row->rel, row->newtuple, &row->values, &row->isnull);
+	if (!row->isnull[sealed_att])
+		row->sealed = DatumGetByteaPP(row->values[sealed_att]);
+	if (row->insert)
+		return;
+
+	deform(row->rel, trigger->tg_trigtuple, &row->old_values, &row->old_isnull);
+	if (row->old_isnull[sealed_att])
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("a row of protected table \"%s\" is not sealed",
+						RelationGetRelationName(row->rel))));
+	row->old = DatumGetByteaPP(row->old_values[sealed_att]);
+	initStringInfo(&row->old_rowkey);
+	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
+}
+
+/* NEW with the personal columns and the envelope as they are in row. */
+static HeapTuple
+finish_row(GuardRow *row, bytea *sealed)
+{
+	int			n = row->table->ncolumns;
+	int		   *atts = palloc(sizeof(int) * (n + 1));
+	Datum	   *values = palloc(sizeof(Datum) * (n + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (n + 1));
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		atts[i] = row->table->columns[i].attnum;
+		values[i] = row->values[atts[i] - 1];
+		isnull[i] = row->isnull[atts[i] - 1];
+	}
+	atts[n] = row->table->sealed_attnum;
+	values[n] = PointerGetDatum(sealed);
+	isnull[n] = false;
+	return heap_modify_tuple_by_cols(row->newtuple,
+									 RelationGetDescr(row->rel), n + 1, atts,
+									 values, isnull);
+}
+
+static bool
+image_equal(Relation rel, AttrNumber attnum, Datum a, bool anull, Datum b,
+			bool bnull)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
+												attnum - 1);
+
+	if (anull || bnull)
+		return anull == bnull;
+	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
+}
+
+/* What the session is shown of a column of OLD. */
+static Datum
+shown_value(GuardRow *row, ColumnMap *column, bool *isnull)
+{
+	return reveal_shown(column, (uint8 *) VARDATA_ANY(row->old),
+						VARSIZE_ANY_EXHDR(row->old),
+						(uint8 *) row->old_rowkey.data, row->old_rowkey.len,
+						false, isnull);
+}
+
+/* ---------- opening ---------- */
+
+/* Does the application have BEFORE UPDATE row triggers of its own? */
+static bool
+has_other_triggers(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	int			i;
+
+	if (triggers == NULL)
+		return false;
+	for (i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) &&
+			TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+			TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			strcmp(trigger->tgname, GUARD_OPEN_TRIGGER) != 0 &&
+			strcmp(trigger->tgname, GUARD_SEAL_TRIGGER) != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * gdpr.guard_open() RETURNS trigger: BEFORE UPDATE, first of all
+ */
+Datum
+gdpr_guard_open(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	GuardRow	row;
+	bool		marked;
+	bytea	   *opened;
+	int			len;
+	int			i;
+
+	if (mode.task != GUARD_APPLICATION || !has_other_triggers(trigger->tg_relation))
+		return PointerGetDatum(trigger->tg_newtuple);
+	begin_row(trigger, &row);
+	marked = row.sealed != NULL && version_of(row.sealed) == ENVELOPE_MARKED;
+	if (!marked &&
+		(row.sealed == NULL ||
+		 !image_equal(row.rel, row.table->sealed_attnum,
+					  PointerGetDatum(row.sealed), false,
+					  PointerGetDatum(row.old), false)))
+		return PointerGetDatum(trigger->tg_newtuple);	/* arrives sealed */
+
+	for (i = 0; i < row.table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row.table->columns[i];
+		int			att = column->attnum - 1;
+
+		if (marked && mark_contains(row.sealed, column->id))
+			continue;
+		if (!image_equal(row.rel, column->attnum, row.values[att],
+						 row.isnull[att], row.old_values[att],
+						 row.old_isnull[att]))
+			return PointerGetDatum(trigger->tg_newtuple);	/* ~gdpr_seal refuses it */
+		row.values[att] = shown_value(&row, column, &row.isnull[att]);
+	}
+	len = marked ? VARSIZE_ANY_EXHDR(row.sealed) : 1;
+	opened = palloc(VARHDRSZ + len);
+	SET_VARSIZE(opened, VARHDRSZ + len);
+	if (marked)
+		memcpy(VARDATA(opened), VARDATA_ANY(row.sealed), len);
+	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
+	return PointerGetDatum(finish_row(&row, opened));
+}
+
+/* ---------- numbers ---------- */
+
+static bool
+link_unchanged(GuardRow *row, const LinkMap *link)
+{
+	return !row->insert && mode.task != GUARD_RELINK &&
+		subject_link_equal(row->rel, link, row->values, row->isnull,
+						   row->old_values, row->old_isnull);
+}
+
+static uint64
+old_person(const GuardRow *row)
+{
+	EnvelopeHeader header;
+
+	if (!envelope_read_header((uint8 *) VARDATA_ANY(row->old),
+							  VARSIZE_ANY_EXHDR(row->old), &header))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DAMAGED),
+				 errmsg("a row of table \"%s\" has a damaged envelope",
+						RelationGetRelationName(row->rel))));
+	return sealed_person(header.number);
+}
+
+/* The person whose value a column of OLD is; the row's if it has none. */
+static uint64
+old_column_person(const GuardRow *row, int via, int category)
+{
+	const uint8 *buf = (uint8 *) VARDATA_ANY(row->old);
+	size_t		len = VARSIZE_ANY_EXHDR(row->old);
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (envelope_read_header(buf, len, &header))
+		while (envelope_next_segment(buf, len, &header, &offset, &segment))
+			if (segment.via == via &&
+				(category < 0 || segment.category == category))
+				return sealed_person(segment.number);
+	return old_person(row);
+}
+
+/* Whose row it is. */
+static uint64
+row_number(GuardRow *row)
+{
+	LinkMap    *link = &row->table->links[0];
+	uint64		number;
+
+	if (!OidIsValid(link->parent_relid) ||
+		subject_link_is_null(link, row->isnull))
+	{
+		/* a person of its own */
+		if (!row->insert)
+		{
+			bool		was_own = !OidIsValid(link->parent_relid) ||
+				subject_link_is_null(link, row->old_isnull);
+
+			/* while forget() runs, a link that goes NULL does not rescue */
+			if (was_own || (mode.task == GUARD_FORGET &&
+							old_person(row) == mode.person))
+				return old_person(row);
+		}
+		number = row->insert ?
+			subject_expected(row->rel, row->table, row->values, row->isnull) : 0;
+		return number != 0 ? number : keystore_next_number();
+	}
+	if (link_unchanged(row, link))
+		return old_person(row);
+	return subject_of_parent(row->table, link, row->values, row->isnull, true);
+}
+
+/* The numbers of all links; after the states of the columns are known. */
+static void
+resolve_numbers(GuardRow *row)
+{
+	int			i;
+	int			j;
+
+	row->numbers = palloc(sizeof(uint64) * row->table->nlinks);
+	row->numbers[0] = row_number(row);
+	for (i = 1; i < row->table->nlinks; i++)
+	{
+		LinkMap    *link = &row->table->links[i];
+		bool		set = false;
+
+		for (j = 0; j < row->table->ncolumns; j++)
+			set |= row->table->columns[j].link == link &&
+				row->states[j] == ROW_SET;
+		if (mode.task == GUARD_FORGET || (link_unchanged(row, link) && !set))
+			row->numbers[i] = old_column_person(row, link->via, -1);
+		else if (subject_link_is_null(link, row->isnull))
+			row->numbers[i] = row->numbers[0];
+		else
+			row->numbers[i] = subject_of_parent(row->table, link, row->values,
+												row->isnull, true);
+	}
+}
+
+/* ---------- states ---------- */
+
+/* A value is assigned to a column: keep, set, or refuse. */
+static RowColumnState
+assigned_state(GuardRow *row, ColumnMap *column)
+{
+	int			att = column->attnum - 1;
+	bool		shown_isnull;
+	Datum		shown = shown_value(row, column, &shown_isnull);
+
+	if (image_equal(row->rel, column->attnum, row->values[att],
+					row->isnull[att], shown, shown_isnull))
+	{
+		row->values[att] = row->old_values[att];
+		row->isnull[att] = row->old_isnull[att];
+		return ROW_KEEP;
+	}
+	if (policy_decide(column, old_column_person(row, column->via,
+												column->category)) != POLICY_REVEAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
+				 errmsg("cannot assign to column \"%s\" of table \"%s\", which is hidden from this session",
+						column->name, RelationGetRelationName(row->rel)),
+				 errhint("Set gdpr.purpose to a purpose that covers the column, or leave the column out of the statement.")));
+	return ROW_SET;
+}
+
+static void
+refuse_physical_write(GuardRow *row, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("column \"%s\" of protected table \"%s\" was written as it is stored",
+					column, RelationGetRelationName(row->rel)),
+			 errhint("SET gdpr.physical = off, and leave column gdpr_sealed out of the statement.")));
+}
+
+/*
+ * What happens to each column in an UPDATE by the application.  Returns false
+ * if the row arrived sealed and is to be stored as it is.
+ */
+static bool
+update_states(GuardRow *row)
+{
+	uint8		version;
+	int			i;
+
+	if (row->sealed == NULL)
+		refuse_physical_write(row, GUARD_SEALED_COLUMN);
+	version = version_of(row->sealed);
+	if (version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
+		!image_equal(row->rel, row->table->sealed_attnum,
+					 PointerGetDatum(row->sealed), false,
+					 PointerGetDatum(row->old), false))
+	{
+		if (!row_is_sealed(row->table, row->values, row->isnull,
+						   (uint8 *) VARDATA_ANY(row->sealed),
+						   VARSIZE_ANY_EXHDR(row->sealed)))
+			refuse_physical_write(row, GUARD_SEALED_COLUMN);
+		return false;
+	}
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+		int			att = column->attnum - 1;
+
+		if (version == ENVELOPE_OPENED ||
+			(version == ENVELOPE_MARKED &&
+			 mark_contains(row->sealed, column->id)))
+			row->states[i] = assigned_state(row, column);
+		else if (!image_equal(row->rel, column->attnum, row->values[att],
+							  row->isnull[att], row->old_values[att],
+							  row->old_isnull[att]))
+			refuse_physical_write(row, column->name);
+	}
+	return true;
+}
+
+/* What forget() erases of a row. */
+static void
+forget_states(GuardRow *row)
+{
+	bool		rescued = !mode.erase &&
+		row->table->on_forget == FORGET_KEEP;
+	int			i;
+
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+
+		if (!rescued &&
+			(mode.category < 0 || mode.category == column->category) &&
+			(column->via == 0 ? old_person(row) :
+			 old_column_person(row, column->via, column->category)) == mode.person)
+			row->states[i] = ROW_ERASE;
+	}
+}
+
+static void
+require_not_null(GuardRow *row)
+{
+	int			i;
+
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+
+		if (column->notnull && row->states[i] == ROW_SET &&
+			row->isnull[column->attnum - 1])
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
+							column->name, RelationGetRelationName(row->rel)),
+					 errtablecol(row->rel, column->attnum)));
+	}
+}
+
+/* CHECK constraints hold on values: open what is kept. */
+static void
+require_checks(GuardRow *row)
+{
+	int			natts = RelationGetDescr(row->rel)->natts;
+	Datum	   *values;
+	bool	   *isnull;
+	int			i;
+
+	if (row->table->nchecks == 0)
+		return;
+	values = palloc(sizeof(Datum) * natts);
+	isnull = palloc(sizeof(bool) * natts);
+	memcpy(values, row->values, sizeof(Datum) * natts);
+	memcpy(isnull, row->isnull, sizeof(bool) * natts);
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+
+		if (row->states[i] == ROW_KEEP)
+			(void) row_open_value(column, (uint8 *) VARDATA_ANY(row->old),
+								  VARSIZE_ANY_EXHDR(row->old),
+								  (uint8 *) row->old_rowkey.data,
+								  row->old_rowkey.len,
+								  &values[column->attnum - 1],
+								  &isnull[column->attnum - 1], NULL);
+	}
+	check_row(row->rel, row->table, values, isnull);
+}
+
+/* ---------- sealing ---------- */
+
+static bool
+arrives_sealed(GuardRow *row)
+{
+	if (row->sealed == NULL)
+		return false;
+	if (!row_is_sealed(row->table, row->values, row->isnull,
+					   (uint8 *) VARDATA_ANY(row->sealed),
+					   VARSIZE_ANY_EXHDR(row->sealed)))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("new row of protected table \"%s\" carries an envelope that is not its own",
+						RelationGetRelationName(row->rel)),
+				 errdetail("An envelope is accepted only with exactly the key and the stored columns it was made for, as from a dump."),
+				 errhint("Leave column gdpr_sealed out of the statement.")));
+	return true;
+}
+
+/*
+ * gdpr.guard_seal() RETURNS trigger: BEFORE INSERT OR UPDATE, last of all
+ */
+Datum
+gdpr_guard_seal(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	GuardRow	row;
+	RowSeal		seal;
+	uint64		expected = 0;
+	bytea	   *sealed;
+	int			i;
+
+	begin_row(trigger, &row);
+	row.states = palloc0(sizeof(RowColumnState) * row.table->ncolumns);
+	if (row.insert)
+	{
+		if (arrives_sealed(&row))
+			return PointerGetDatum(row.newtuple);
+		for (i = 0; i < row.table->ncolumns; i++)
+			row.states[i] = ROW_SET;
+	}
+	else if (mode.task == GUARD_FORGET &&
+			 (mode.erase || old_person(&row) == mode.person))
+		forget_states(&row);
+	else if (mode.task != GUARD_RELINK && !update_states(&row))
+		return PointerGetDatum(row.newtuple);
+
+	require_not_null(&row);
+	if (mode.task == GUARD_APPLICATION)
+		require_checks(&row);
+	resolve_numbers(&row);
+	seal.table = row.table;
+	seal.values = row.values;
+	seal.isnull = row.isnull;
+	seal.states = row.states;
+	seal.numbers = row.numbers;
+	seal.old = row.old;
+	seal.old_rowkey = &row.old_rowkey;
+	if (row.insert)
+		expected = subject_expected(row.rel, row.table, row.values, row.isnull);
+	sealed = row_seal(&seal);
+	/* a child came first and expects another number */
+	if (expected != 0 && expected != row.numbers[0])
+		subject_relink_later(row.table, row.rel, row.values, row.isnull);
+	audit_touch(row.table, NULL, row.numbers[0], AUDIT_WRITE);
+	return PointerGetDatum(finish_row(&row, sealed));
+}
+
+/* ---------- relinking ---------- */
+
+/*
+ * gdpr.guard_relink() RETURNS trigger: AFTER UPDATE, when the person changed
+ */
+Datum
+gdpr_guard_relink(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	TableMap   *table = guarded_table(trigger->tg_relation);
+	Datum	   *values;
+	bool	   *isnull;
+
+	deform(trigger->tg_relation, trigger->tg_newtuple, &values, &isnull);
+	subject_relink_children(table, trigger->tg_relation, values, isnull);
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * gdpr.guard_relink_late() RETURNS trigger: AFTER INSERT, per statement
+ */
+Datum
+gdpr_guard_relink_late(PG_FUNCTION_ARGS)
+{
+	subject_relink_now(trigger_data(fcinfo)->tg_relation);
+	PG_RETURN_POINTER(NULL);
+}

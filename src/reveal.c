@@ -1,0 +1,197 @@
+/*
+ * reveal.c
+ *		reveal() and reveal_row(): the only way a sealed value leaves.
+ *
+ * The planner puts calls of these where a query names a personal column; their
+ * last argument is of a type that no SQL can make a value of, so nobody else
+ * can call them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "audit.h"
+#include "codec.h"
+#include "errors.h"
+#include "policy.h"
+#include "reveal.h"
+#include "sealed.h"
+
+PG_FUNCTION_INFO_V1(gdpr_reveal);
+PG_FUNCTION_INFO_V1(gdpr_reveal_row);
+
+/* fn_extra of reveal(): what stays the same from row to row */
+typedef struct RevealState
+{
+	ColumnMap  *column;
+	uint64		version;		/* of the data map */
+	StringInfoData rowkey;
+	Codec		key_codecs[FLEXIBLE_ARRAY_MEMBER];
+} RevealState;
+
+Datum
+reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
+			 const uint8 *rowkey, size_t rowkeylen, bool own_input,
+			 bool *isnull)
+{
+	uint64		number;
+	Datum		value;
+	EnvelopeHeader header;
+
+	*isnull = true;
+	if (!own_input)
+	{
+		number = envelope_read_header(buf, len, &header) ? header.number : 0;
+		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)
+		{
+			audit_touch(column->table, column, number, AUDIT_HIDE);
+			return (Datum) 0;
+		}
+	}
+	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
+					   &number) == ROW_FOUND)
+		audit_touch(column->table, column, number, AUDIT_REVEAL);
+	return value;
+}
+
+static ColumnMap *
+find_column(int32 id)
+{
+	ColumnMap  *column = datamap_column(id);
+
+	if (column == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("column %d is not in the data map any more", id)));
+	return column;
+}
+
+static RevealState *
+reveal_state(FunctionCallInfo fcinfo, int32 id)
+{
+	RevealState *state = fcinfo->flinfo->fn_extra;
+	MemoryContext context = fcinfo->flinfo->fn_mcxt;
+	MemoryContext old;
+	int			nkeys;
+	int			i;
+
+	if (state != NULL)
+	{
+		if (state->version != datamap_version())
+		{
+			state->column = find_column(id);
+			state->version = datamap_version();
+		}
+		return state;
+	}
+	nkeys = find_column(id)->table->nkeys;
+	if (PG_NARGS() != 2 + Max(nkeys, 1))
+		elog(ERROR, "reveal was called with %d arguments", PG_NARGS());
+	old = MemoryContextSwitchTo(context);
+	state = palloc0(offsetof(RevealState, key_codecs) + nkeys * sizeof(Codec));
+	initStringInfo(&state->rowkey);
+	for (i = 0; i < nkeys; i++)
+		codec_init(&state->key_codecs[i],
+				   get_fn_expr_argtype(fcinfo->flinfo, 2 + i), context);
+	MemoryContextSwitchTo(old);
+	state->column = find_column(id);
+	state->version = datamap_version();
+	fcinfo->flinfo->fn_extra = state;
+	return state;
+}
+
+/*
+ * gdpr.reveal(envelope, column, VARIADIC row key) RETURNS the column's type
+ *
+ * NULL: the value is NULL, was forgotten, or is hidden from the session.
+ * Errors: keystore unavailable, envelope damaged, purpose not granted.
+ */
+Datum
+gdpr_reveal(PG_FUNCTION_ARGS)
+{
+	Datum		ref = PG_GETARG_DATUM(1);
+	RevealState *state = reveal_state(fcinfo, column_ref_id(ref));
+	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
+	Datum		value;
+	bool		isnull;
+	int			nkeys = state->column->table->nkeys;
+	int			i;
+
+	resetStringInfo(&state->rowkey);
+	for (i = 0; i < nkeys; i++)
+		sealed_append_value(&state->rowkey, &state->key_codecs[i],
+							PG_GETARG_DATUM(2 + i), false);
+	value = reveal_shown(state->column, (uint8 *) VARDATA_ANY(sealed),
+						 VARSIZE_ANY_EXHDR(sealed),
+						 (uint8 *) state->rowkey.data, state->rowkey.len,
+						 (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+						 &isnull);
+	PG_FREE_IF_COPY(sealed, 0);
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(value);
+}
+
+/*
+ * gdpr.reveal_row(whole row, table) RETURNS the table's row type
+ *
+ * Column gdpr_sealed stays in it, sealed.
+ */
+Datum
+gdpr_reveal_row(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+	Datum		ref = PG_GETARG_DATUM(1);
+	TableMap   *table = datamap_table(-column_ref_id(ref));
+	TupleDesc	desc;
+	HeapTupleData tuple;
+	Datum	   *values;
+	bool	   *isnull;
+	StringInfoData rowkey;
+	bytea	   *sealed;
+	HeapTuple	result;
+	int			i;
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table %d is not in the data map any more",
+						-column_ref_id(ref))));
+	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+								  HeapTupleHeaderGetTypMod(header));
+	if (desc->natts < table->sealed_attnum)
+		elog(ERROR, "whole row of table %d has %d columns", table->id,
+			 desc->natts);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	values = palloc(sizeof(Datum) * desc->natts);
+	isnull = palloc(sizeof(bool) * desc->natts);
+	heap_deform_tuple(&tuple, desc, values, isnull);
+
+	if (!isnull[table->sealed_attnum - 1])
+	{
+		initStringInfo(&rowkey);
+		row_key(table, values, isnull, &rowkey);
+		sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
+		for (i = 0; i < table->ncolumns; i++)
+		{
+			ColumnMap  *column = &table->columns[i];
+			int			att = column->attnum - 1;
+
+			values[att] = reveal_shown(column, (uint8 *) VARDATA_ANY(sealed),
+									   VARSIZE_ANY_EXHDR(sealed),
+									   (uint8 *) rowkey.data, rowkey.len,
+									   (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+									   &isnull[att]);
+		}
+	}
+	result = heap_form_tuple(desc, values, isnull);
+	ReleaseTupleDesc(desc);
+	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}

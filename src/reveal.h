@@ -1,0 +1,21 @@
+/*
+ * reveal.h
+ *		reveal() and reveal_row(): the only way a sealed value leaves.
+ */
+#ifndef GDPR_REVEAL_H
+#define GDPR_REVEAL_H
+
+#include "postgres.h"
+
+#include "datamap.h"
+#include "row.h"
+
+/*
+ * What the session is shown of a column: the value if policy reveals it, NULL
+ * if not, or if it is gone or forgotten.  In the current memory context.
+ */
+extern Datum reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
+						  const uint8 *rowkey, size_t rowkeylen,
+						  bool own_input, bool *isnull);
+
+#endif							/* GDPR_REVEAL_H */

@@ -1,0 +1,47 @@
+/*
+ * rewrite.h
+ *		What the planner sees of protected tables: personal columns become calls
+ *		of reveal(), searches get token clauses, assignments leave a mark.
+ */
+#ifndef GDPR_REWRITE_H
+#define GDPR_REWRITE_H
+
+#include "postgres.h"
+
+#include "nodes/parsenodes.h"
+
+/*
+ * A statement whose text begins with this is planned on the columns as they
+ * are stored, always: also when its saved plan is made anew.  For the
+ * extension's own SQL.  Whoever else writes it sees sealed values, as with
+ * gdpr.physical.
+ */
+#define REWRITE_PHYSICAL	"/* gdpr: physical */ "
+
+/* Called once from _PG_init: installs the hooks. */
+extern void rewrite_init(void);
+
+/*
+ * Plans made between begin and end are physical, also those of functions and
+ * triggers that run meanwhile and keep their plans: prefer REWRITE_PHYSICAL.
+ * Nests; call end in PG_FINALLY.
+ */
+extern void rewrite_physical_begin(void);
+extern void rewrite_physical_end(void);
+
+/*
+ * The next plan is physical, whatever it is for; only that one.  Returns what
+ * was set before, to be given back in PG_FINALLY.
+ */
+extern bool rewrite_physical_next(bool on);
+
+/*
+ * Would the rows of this query, after the query rewriter, hold revealed values
+ * of personal columns?
+ */
+extern bool rewrite_reveals(Query *query);
+
+/* The error for a statement that would store revealed values in the clear. */
+extern void rewrite_refuse_copy(const char *what);
+
+#endif							/* GDPR_REWRITE_H */

@@ -1,0 +1,44 @@
+/*
+ * rewrite_internal.h
+ *		Shared by rewrite.c, rewrite_search.c and rewrite_copies.c.
+ */
+#ifndef GDPR_REWRITE_INTERNAL_H
+#define GDPR_REWRITE_INTERNAL_H
+
+#include "postgres.h"
+
+#include "nodes/parsenodes.h"
+
+#include "datamap.h"
+
+/*
+ * Where a walk is: the query whose expressions are being looked at and, for
+ * Vars with varlevelsup, those around it.
+ */
+typedef struct QueryLevel
+{
+	Query	   *query;
+	struct QueryLevel *up;
+} QueryLevel;
+
+/*
+ * Location of a Var that stays physical.  The parser makes only -1 and
+ * offsets in the statement.
+ */
+#define PHYSICAL_LOCATION	(-77)
+
+extern QueryLevel *rewrite_level_up(QueryLevel *level, Index levelsup);
+
+/* The map of what an RTE reads or writes, NULL if that is not protected. */
+extern TableMap *rewrite_rte_map(const RangeTblEntry *rte);
+
+/* Const of type gdpr.column_ref. */
+extern Expr *rewrite_column_ref(int32 id, int flags);
+
+/* rewrite_search.c: add token clauses to a copied Query, in place. */
+extern void rewrite_add_searches(Query *query);
+
+/* rewrite_copies.c: refuse a Query that stores revealed values elsewhere. */
+extern void rewrite_check_copies(Query *query);
+
+#endif							/* GDPR_REWRITE_INTERNAL_H */

@@ -1,0 +1,576 @@
+/*
+ * row.c
+ *		Rows of protected tables: opening their values, sealing them.
+ *
+ * Opened segments stay in a small cache until the end of the transaction, so
+ * that reading several columns of a row costs one decryption.  An entry is
+ * found by nonce, tag and row key, and is dead once the keystore's generation
+ * has moved.  Its bytes are wiped when it is replaced.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "alias.h"
+#include "codec.h"
+#include "crypto.h"
+#include "errors.h"
+#include "keystore.h"
+#include "row.h"
+#include "sealed.h"
+#include "token.h"
+
+#define CACHE_ENTRIES		32
+#define CACHE_ROWKEY_BYTES	64
+#define CACHE_SMALL_BYTES	(64 * 1024)
+
+/* One opened segment */
+typedef struct OpenedSegment
+{
+	bool		valid;
+	bool		forgotten;
+	uint8		nonce[CRYPTO_NONCE_BYTES];
+	uint8		tag[CRYPTO_TAG_BYTES];
+	uint64		number;
+	uint32		table_id;
+	uint64		generation;
+	size_t		rowkeylen;
+	uint8		rowkey[CACHE_ROWKEY_BYTES];
+	uint8	   *plain;
+	size_t		len;
+	size_t		size;			/* allocated */
+} OpenedSegment;
+
+static OpenedSegment cache[CACHE_ENTRIES];
+static OpenedSegment large;		/* the last one that does not fit above */
+static MemoryContext cache_context = NULL;
+static bool cache_used = false;
+
+static void
+forget_opened(OpenedSegment *entry)
+{
+	if (entry->plain != NULL)
+	{
+		crypto_wipe(entry->plain, entry->size);
+		pfree(entry->plain);
+	}
+	memset(entry, 0, sizeof(*entry));
+}
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	int			i;
+
+	if (!cache_used)
+		return;
+	cache_used = false;
+	for (i = 0; i < CACHE_ENTRIES; i++)
+		if (cache[i].plain != NULL)
+		{
+			crypto_wipe(cache[i].plain, cache[i].size);
+			cache[i].valid = false;
+		}
+	forget_opened(&large);
+}
+
+void
+row_init(void)
+{
+	cache_context = AllocSetContextCreate(TopMemoryContext,
+										  "gdpr opened segments",
+										  ALLOCSET_DEFAULT_SIZES);
+	RegisterXactCallback(end_of_transaction, NULL);
+}
+
+/* ---------- opening ---------- */
+
+static Codec *
+column_codec(ColumnMap *column)
+{
+	if (column->codec == NULL)
+	{
+		Codec	   *codec = MemoryContextAllocZero(column->table->context,
+												   sizeof(Codec));
+
+		codec_init(codec, column->typid, column->table->context);
+		column->codec = codec;
+	}
+	return column->codec;
+}
+
+void
+row_key(TableMap *table, const Datum *values, const bool *isnull,
+		StringInfo out)
+{
+	int			i;
+
+	if (table->key_codecs == NULL && table->nkeys > 0)
+	{
+		Codec	   *codecs = MemoryContextAllocZero(table->context,
+													table->nkeys * sizeof(Codec));
+
+		for (i = 0; i < table->nkeys; i++)
+			codec_init(&codecs[i], get_atttype(table->relid, table->keys[i]),
+					   table->context);
+		table->key_codecs = codecs;
+	}
+	for (i = 0; i < table->nkeys; i++)
+		sealed_append_value(out, &table->key_codecs[i],
+							values[table->keys[i] - 1],
+							isnull[table->keys[i] - 1]);
+}
+
+static bool
+same_segment(const OpenedSegment *entry, const EnvelopeHeader *header,
+			 const EnvelopeSegment *segment, const uint8 *rowkey,
+			 size_t rowkeylen)
+{
+	return entry->valid &&
+		memcmp(entry->nonce, segment->nonce, CRYPTO_NONCE_BYTES) == 0 &&
+		memcmp(entry->tag, segment->tag, CRYPTO_TAG_BYTES) == 0 &&
+		entry->number == segment->number &&
+		entry->table_id == header->table_id &&
+		entry->len == segment->len &&
+		entry->rowkeylen == rowkeylen &&
+		memcmp(entry->rowkey, rowkey, rowkeylen) == 0 &&
+		entry->generation == keystore_generation();
+}
+
+static void
+damaged_envelope(const TableMap *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_DAMAGED),
+			 errmsg("a row of table \"%s\" has a damaged envelope",
+					get_rel_name(table->relid)),
+			 errdetail("Its sealed values do not authenticate under this row's key, or under the keystore of this database."),
+			 errhint("Restore the row, or the keystore that belongs to this database.")));
+}
+
+/* The segment's plaintext, from the cache or opened into it. */
+static OpenedSegment *
+open_segment(const TableMap *table, const EnvelopeHeader *header,
+			 const EnvelopeSegment *segment, const uint8 *rowkey,
+			 size_t rowkeylen)
+{
+	OpenedSegment *entry = segment->len > CACHE_SMALL_BYTES ? &large :
+		&cache[segment->nonce[0] % CACHE_ENTRIES];
+	uint8		key[KEYSTORE_KEY_BYTES];
+	uint64		generation;
+	bool		ok;
+
+	if (rowkeylen <= CACHE_ROWKEY_BYTES &&
+		same_segment(entry, header, segment, rowkey, rowkeylen))
+		return entry;
+
+	entry->valid = false;
+	generation = keystore_generation();
+	if (entry->size < segment->len + 1)
+	{
+		forget_opened(entry);
+		entry->plain = MemoryContextAlloc(cache_context, segment->len + 1);
+		entry->size = segment->len + 1;
+	}
+	cache_used = true;
+	entry->forgotten = !keystore_derive(segment->number, segment->category,
+										segment->month, key);
+	if (!entry->forgotten)
+	{
+		ok = envelope_open_segment(header, segment, rowkey, rowkeylen, key,
+								   entry->plain);
+		crypto_wipe(key, sizeof(key));
+		if (!ok)
+			damaged_envelope(table);
+	}
+	memcpy(entry->nonce, segment->nonce, CRYPTO_NONCE_BYTES);
+	memcpy(entry->tag, segment->tag, CRYPTO_TAG_BYTES);
+	entry->number = segment->number;
+	entry->table_id = header->table_id;
+	entry->generation = generation;
+	entry->len = segment->len;
+	entry->rowkeylen = rowkeylen;
+	if (rowkeylen <= CACHE_ROWKEY_BYTES)
+	{
+		memcpy(entry->rowkey, rowkey, rowkeylen);
+		entry->valid = true;
+	}
+	return entry;
+}
+
+static bool
+find_segment(const uint8 *buf, size_t len, const EnvelopeHeader *header,
+			 int via, int category, EnvelopeSegment *segment)
+{
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+
+	while (envelope_next_segment(buf, len, header, &offset, segment))
+		if (segment->via == via && segment->category == category)
+			return true;
+	return false;
+}
+
+/* Find an entry in a segment's plaintext. */
+static bool
+find_entry(const TableMap *table, const OpenedSegment *opened, int32 id,
+		   const uint8 **bytes, int64 *len)
+{
+	size_t		offset = 0;
+	uint32_t	entry_id;
+	int64_t		entry_len;
+	bool		ok;
+
+	while (envelope_next_entry(opened->plain, opened->len, &offset, &entry_id,
+							   bytes, &entry_len, &ok))
+		if (entry_id == (uint32_t) id)
+		{
+			*len = entry_len;
+			return true;
+		}
+	if (!ok)
+		damaged_envelope(table);
+	return false;
+}
+
+RowValue
+row_open_bytes(ColumnMap *column, const uint8 *buf, size_t len,
+			   const uint8 *rowkey, size_t rowkeylen, const uint8 **bytes,
+			   int64 *valuelen, uint64 *number)
+{
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+	OpenedSegment *opened;
+
+	if (!envelope_read_header(buf, len, &header) ||
+		header.table_id != (uint32) column->table->id)
+		damaged_envelope(column->table);
+	if (number != NULL)
+		*number = header.number;
+	if (!find_segment(buf, len, &header, column->via, column->category,
+					  &segment))
+		return ROW_ABSENT;
+	if (number != NULL)
+		*number = segment.number;
+	opened = open_segment(column->table, &header, &segment, rowkey, rowkeylen);
+	if (opened->forgotten)
+		return ROW_FORGOTTEN;
+	return find_entry(column->table, opened, column->id, bytes, valuelen) ?
+		ROW_FOUND : ROW_ABSENT;
+}
+
+Datum
+row_decode(ColumnMap *column, const uint8 *bytes, int64 len, int encoding)
+{
+	return codec_decode(column_codec(column), (const char *) bytes, (int) len,
+						column->typmod, encoding);
+}
+
+RowValue
+row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
+			   const uint8 *rowkey, size_t rowkeylen, Datum *value,
+			   bool *isnull, uint64 *number)
+{
+	const uint8 *bytes;
+	int64		valuelen;
+	RowValue	result = row_open_bytes(column, buf, len, rowkey, rowkeylen,
+										&bytes, &valuelen, number);
+
+	*value = (Datum) 0;
+	*isnull = true;
+	if (result == ROW_FOUND && valuelen >= 0)
+	{
+		*isnull = false;
+		*value = row_decode(column, bytes, valuelen, buf[2]);
+	}
+	return result;
+}
+
+/* ---------- sealing ---------- */
+
+/* Column ids and bytes of one segment to be */
+typedef struct SegmentPlan
+{
+	StringInfoData plain;
+	int			nentries;
+} SegmentPlan;
+
+static void
+append_entry(SegmentPlan *plan, int32 id, const uint8 *bytes, int64 len)
+{
+	StringInfo	plain = &plan->plain;
+
+	enlargeStringInfo(plain, envelope_entry_bytes(id, len));
+	plain->len += envelope_write_entry((uint8 *) plain->data + plain->len, id,
+									   bytes, len);
+	plan->nentries++;
+}
+
+static void
+append_value(SegmentPlan *plan, ColumnMap *column, Datum value, bool isnull)
+{
+	StringInfoData bytes;
+
+	if (isnull)
+	{
+		append_entry(plan, column->id, NULL, -1);
+		return;
+	}
+	initStringInfo(&bytes);
+	codec_encode(column_codec(column), value, &bytes);
+	append_entry(plan, column->id, (uint8 *) bytes.data, bytes.len);
+	crypto_wipe(bytes.data, bytes.len);
+	pfree(bytes.data);
+}
+
+/* What row_seal needs of the envelope before */
+typedef struct OldEnvelope
+{
+	const uint8 *buf;
+	size_t		len;
+	EnvelopeHeader header;
+	bool		same_row;		/* table id, row key and encoding are the same */
+} OldEnvelope;
+
+/* Do any columns of this link and category exist, and does one change? */
+static bool
+group_changes(const RowSeal *seal, const LinkMap *link, int category,
+			  bool *exists)
+{
+	bool		changes = false;
+	int			i;
+
+	*exists = false;
+	for (i = 0; i < seal->table->ncolumns; i++)
+	{
+		const ColumnMap *column = &seal->table->columns[i];
+
+		if (column->link == link && column->category == category)
+		{
+			*exists = true;
+			changes |= seal->states[i] != ROW_KEEP;
+		}
+	}
+	return changes;
+}
+
+/* The plaintext of a segment from new values and what is kept of the old one. */
+static void
+plan_segment(RowSeal *seal, const LinkMap *link, int category,
+			 const OldEnvelope *old, SegmentPlan *plan)
+{
+	int			i;
+
+	initStringInfo(&plan->plain);
+	plan->nentries = 0;
+	for (i = 0; i < seal->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &seal->table->columns[i];
+		int			att = column->attnum - 1;
+		const uint8 *bytes;
+		int64		len;
+		RowValue	found;
+
+		if (column->link != link || column->category != category)
+			continue;
+		if (seal->states[i] == ROW_SET)
+			append_value(plan, column, seal->values[att], seal->isnull[att]);
+		else if (seal->states[i] == ROW_KEEP && old != NULL)
+		{
+			found = row_open_bytes(column, old->buf, old->len,
+								   (uint8 *) seal->old_rowkey->data,
+								   seal->old_rowkey->len, &bytes, &len, NULL);
+			if (found == ROW_FOUND && len >= 0 &&
+				old->header.encoding != GetDatabaseEncoding())
+				append_value(plan, column,
+							 row_decode(column, bytes, len,
+										old->header.encoding), false);
+			else if (found == ROW_FOUND)
+				append_entry(plan, column->id, bytes, len);
+			else if (found == ROW_FORGOTTEN)
+				seal->states[i] = ROW_ERASE;	/* it cannot be sealed anew */
+		}
+	}
+}
+
+/* Pad, seal and append one segment. */
+static void
+emit_segment(RowSeal *seal, const EnvelopeHeader *header, const LinkMap *link,
+			 int category, uint64 number, SegmentPlan *plan,
+			 const StringInfo rowkey, StringInfo out)
+{
+	StringInfo	plain = &plan->plain;
+	size_t		padded = envelope_padded_length(plain->len);
+	uint8		key[KEYSTORE_KEY_BYTES];
+	size_t		size;
+
+	while (!keystore_derive(number, category, 0, key))
+		number = alias_number(number, category);
+
+	enlargeStringInfo(plain, padded - plain->len);
+	memset(plain->data + plain->len, 0, padded - plain->len);
+	enlargeStringInfo(out, envelope_segment_bytes(padded,
+												  number != header->number));
+	size = envelope_seal_segment((uint8 *) out->data + out->len, header,
+								 category, link->via, 0, number,
+								 (uint8 *) rowkey->data, rowkey->len, key,
+								 (uint8 *) plain->data, padded);
+	crypto_wipe(key, sizeof(key));
+	crypto_wipe(plain->data, padded);
+	if (size == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not seal a row of table \"%s\"",
+						get_rel_name(seal->table->relid))));
+	out->len += size;
+}
+
+/* One segment: copied if nothing of it changes, else sealed anew. */
+static bool
+seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
+		   int category, const OldEnvelope *old, const StringInfo rowkey,
+		   StringInfo out)
+{
+	const LinkMap *link = &seal->table->links[linkno];
+	uint64		number = seal->numbers[linkno];
+	EnvelopeSegment segment;
+	SegmentPlan plan;
+	bool		exists;
+	bool		changes = group_changes(seal, link, category, &exists);
+
+	if (!exists)
+		return false;
+	if (seal->table->on_forget == FORGET_KEEP)
+		number |= KEYSTORE_KEEP_BIT;
+	if (!changes)
+	{
+		if (old == NULL ||
+			!find_segment(old->buf, old->len, &old->header, link->via,
+						  category, &segment))
+			return false;
+		if (old->same_row && old->header.number == header->number &&
+			(link->via == 0 || segment.number == number))
+		{
+			appendBinaryStringInfo(out, (const char *) segment.start,
+								   segment.size);
+			return true;
+		}
+	}
+	plan_segment(seal, link, category, old, &plan);
+	if (plan.nentries > 0)
+		emit_segment(seal, header, link, category, number, &plan, rowkey, out);
+	pfree(plan.plain.data);
+	return plan.nentries > 0;
+}
+
+/* Put into values[] what is stored. */
+static void
+store_physical(RowSeal *seal)
+{
+	int			i;
+
+	for (i = 0; i < seal->table->ncolumns; i++)
+	{
+		const ColumnMap *column = &seal->table->columns[i];
+		int			att = column->attnum - 1;
+
+		if (seal->states[i] == ROW_SET)
+			seal->values[att] = physical_value(column, seal->values[att],
+											   seal->isnull[att],
+											   &seal->isnull[att]);
+		else if (seal->states[i] == ROW_ERASE)
+			seal->values[att] = physical_erased(column, &seal->isnull[att]);
+	}
+}
+
+static void
+digest_row(TableMap *table, const Datum *values, const bool *isnull,
+		   const StringInfo rowkey, uint8 digest[ENVELOPE_DIGEST_BYTES])
+{
+	StringInfoData physical;
+	int			i;
+
+	initStringInfo(&physical);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		ColumnMap  *column = &table->columns[i];
+
+		sealed_append_value(&physical, column_codec(column),
+							values[column->attnum - 1],
+							isnull[column->attnum - 1]);
+	}
+	sealed_digest((uint32) table->id, rowkey, &physical, digest);
+	pfree(physical.data);
+}
+
+struct varlena *
+row_seal(RowSeal *seal)
+{
+	TableMap   *table = seal->table;
+	EnvelopeHeader header = {0};
+	OldEnvelope old;
+	OldEnvelope *oldp = NULL;
+	StringInfoData rowkey;
+	StringInfoData out;
+	int			linkno;
+	int			category;
+
+	initStringInfo(&rowkey);
+	row_key(table, seal->values, seal->isnull, &rowkey);
+	header.version = ENVELOPE_VERSION;
+	header.encoding = (uint8) GetDatabaseEncoding();
+	header.number = seal->numbers[0];
+	if (table->on_forget == FORGET_KEEP)
+		header.number |= KEYSTORE_KEEP_BIT;
+	header.table_id = (uint32) table->id;
+	if (seal->old != NULL)
+	{
+		oldp = &old;
+		old.buf = (uint8 *) VARDATA_ANY(seal->old);
+		old.len = VARSIZE_ANY_EXHDR(seal->old);
+		if (!envelope_read_header(old.buf, old.len, &old.header))
+			damaged_envelope(table);
+		old.same_row = old.header.table_id == header.table_id &&
+			old.header.encoding == header.encoding &&
+			rowkey.len == seal->old_rowkey->len &&
+			memcmp(rowkey.data, seal->old_rowkey->data, rowkey.len) == 0;
+	}
+
+	initStringInfo(&out);
+	appendStringInfoSpaces(&out, VARHDRSZ + ENVELOPE_HEADER_BYTES);
+	for (linkno = 0; linkno < table->nlinks; linkno++)
+		for (category = 0; category < DATAMAP_CATEGORIES; category++)
+			if (seal_group(seal, &header, linkno, category, oldp, &rowkey,
+						   &out))
+				header.nsegments++;
+	store_physical(seal);
+	digest_row(table, seal->values, seal->isnull, &rowkey, header.digest);
+	envelope_write_header((uint8 *) out.data + VARHDRSZ, &header);
+	SET_VARSIZE(out.data, out.len);
+	pfree(rowkey.data);
+	return (struct varlena *) out.data;
+}
+
+bool
+row_is_sealed(TableMap *table, const Datum *values, const bool *isnull,
+			  const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+	StringInfoData rowkey;
+	uint8		digest[ENVELOPE_DIGEST_BYTES];
+
+	if (!envelope_validate(buf, len) ||
+		!envelope_read_header(buf, len, &header) ||
+		header.table_id != (uint32) table->id)
+		return false;
+	initStringInfo(&rowkey);
+	row_key(table, values, isnull, &rowkey);
+	digest_row(table, values, isnull, &rowkey, digest);
+	pfree(rowkey.data);
+	return memcmp(digest, header.digest, sizeof(digest)) == 0;
+}

@@ -1,0 +1,77 @@
+/*
+ * row.h
+ *		Rows of protected tables: opening their values, sealing them.
+ *
+ * No policy here: callers decide what may be seen or changed.  Arrays of
+ * values are indexed by attribute number - 1, as heap_deform_tuple fills them.
+ */
+#ifndef GDPR_ROW_H
+#define GDPR_ROW_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "datamap.h"
+#include "envelope.h"
+
+typedef enum RowValue
+{
+	ROW_FOUND,					/* there is a value, possibly NULL */
+	ROW_ABSENT,					/* the envelope holds nothing for the column */
+	ROW_FORGOTTEN				/* its key is gone */
+} RowValue;
+
+typedef enum RowColumnState
+{
+	ROW_KEEP,					/* the sealed value stays */
+	ROW_SET,					/* values[] holds the new value */
+	ROW_ERASE					/* nothing of it stays */
+} RowColumnState;
+
+typedef struct RowSeal
+{
+	TableMap   *table;
+	Datum	   *values;			/* in: values of ROW_SET columns, physical ones
+								 * of ROW_KEEP columns; out: physical ones */
+	bool	   *isnull;
+	RowColumnState *states;		/* by index in table->columns */
+	uint64	   *numbers;		/* persons, by index in table->links */
+	struct varlena *old;		/* the envelope before, detoasted, or NULL */
+	StringInfo	old_rowkey;		/* its row key, if old */
+} RowSeal;
+
+/* Called once from _PG_init. */
+extern void row_init(void);
+
+/* Append the row key. */
+extern void row_key(TableMap *table, const Datum *values, const bool *isnull,
+					StringInfo out);
+
+/*
+ * The bytes of a column's value; *bytes points into a cache and is good until
+ * the next call, *len is -1 for NULL.  ERRCODE_GDPR_DAMAGED if the envelope
+ * does not authenticate.  *number, if not NULL, gets whose value it is.
+ */
+extern RowValue row_open_bytes(ColumnMap *column, const uint8 *buf, size_t len,
+							   const uint8 *rowkey, size_t rowkeylen,
+							   const uint8 **bytes, int64 *valuelen,
+							   uint64 *number);
+
+/* The same as a Datum in the current memory context. */
+extern RowValue row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
+							   const uint8 *rowkey, size_t rowkeylen,
+							   Datum *value, bool *isnull, uint64 *number);
+
+/* The Datum of bytes that row_open_bytes found. */
+extern Datum row_decode(ColumnMap *column, const uint8 *bytes, int64 len,
+						int encoding);
+
+/* The envelope for a row; turns values[] into what is stored. */
+extern struct varlena *row_seal(RowSeal *seal);
+
+/* Does the envelope's digest match the row as it is stored? */
+extern bool row_is_sealed(TableMap *table, const Datum *values,
+						  const bool *isnull, const uint8 *buf, size_t len);
+
+#endif							/* GDPR_ROW_H */

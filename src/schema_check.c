@@ -1,0 +1,732 @@
+/*
+ * schema_check.c
+ *		What a table must not have to live with protection.
+ *
+ * A sealed column holds a token or a placeholder.  Whatever the server itself
+ * computes or compares in it (partition bounds, foreign keys, predicates,
+ * generated columns, domains) would go by those; so would a trigger that sees
+ * rows as they are stored.  Works on the catalogs: what was done before counts
+ * as much as what is done now, whichever statement it was.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/prs2lock.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "guard.h"
+#include "guc.h"
+#include "schema_check.h"
+
+/* The table under test. */
+typedef struct Check
+{
+	Relation	rel;
+	const ColumnSpec *cols;
+	int			ncols;
+	bool		is_protected;	/* it is already, and this is about a change */
+} Check;
+
+static const ColumnSpec *
+spec_at(const Check *check, AttrNumber attnum)
+{
+	for (int i = 0; i < check->ncols; i++)
+	{
+		if (check->cols[i].attnum == attnum)
+			return &check->cols[i];
+	}
+	return NULL;
+}
+
+/* The personal column that an expression over the table uses, or NULL. */
+static const ColumnSpec *
+spec_in(const Check *check, Node *expr, int varno)
+{
+	Bitmapset  *attnums = NULL;
+
+	pull_varattnos(expr, varno, &attnums);
+	if (bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attnums))
+		return check->ncols > 0 ? &check->cols[0] : NULL;
+	for (int i = 0; i < check->ncols; i++)
+	{
+		if (bms_is_member(check->cols[i].attnum -
+						  FirstLowInvalidHeapAttributeNumber, attnums))
+			return &check->cols[i];
+	}
+	return NULL;
+}
+
+static const char *
+column_name(const Check *check, const ColumnSpec *spec)
+{
+	return NameStr(TupleDescAttr(RelationGetDescr(check->rel),
+								 spec->attnum - 1)->attname);
+}
+
+static const char *
+table_name(const Check *check)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(check->rel)),
+									  RelationGetRelationName(check->rel));
+}
+
+/*
+ * Refuse because of a personal column.  what: "a partition key", say.  The
+ * hint before protection is the caller's, afterwards there is one way.
+ */
+static void
+refuse_column(const Check *check, const ColumnSpec *spec, const char *what,
+			  const char *hint)
+{
+	if (check->is_protected)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("personal column \"%s\" of protected table \"%s\" cannot be used in %s",
+						column_name(check, spec),
+						RelationGetRelationName(check->rel), what),
+				 errdetail("The table stores a token or a placeholder in its place."),
+				 errhint("First CALL gdpr.unprotect(%s).",
+						 quote_literal_cstr(table_name(check)))));
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("cannot protect table \"%s\": column \"%s\" is used in %s",
+					RelationGetRelationName(check->rel),
+					column_name(check, spec), what),
+			 errdetail("The table will store a token or a placeholder in its place."),
+			 errhint("%s", hint)));
+}
+
+static void
+refuse_table(const Check *check, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(check->is_protected ? ERRCODE_GDPR_NOT_SEALED :
+					 ERRCODE_FEATURE_NOT_SUPPORTED),
+			 check->is_protected ?
+			 errmsg("protected table \"%s\" cannot be %s",
+					RelationGetRelationName(check->rel), what) :
+			 errmsg("cannot protect table \"%s\": it is %s",
+					RelationGetRelationName(check->rel), what),
+			 errhint("%s", hint)));
+}
+
+static void
+check_relation(const Check *check)
+{
+	Form_pg_class form = check->rel->rd_rel;
+	Oid			relid = RelationGetRelid(check->rel);
+
+	if (form->relkind == RELKIND_PARTITIONED_TABLE || form->relispartition)
+		refuse_table(check, "partitioned or a partition",
+					 "Partitioned tables cannot be protected yet.");
+	if (form->relkind == RELKIND_FOREIGN_TABLE)
+		refuse_table(check, "a foreign table",
+					 "Protect the table on the server that stores it.");
+	if (form->relkind != RELKIND_RELATION)
+		refuse_table(check, "not a table",
+					 "Protect the tables whose rows it shows.");
+	if (form->relpersistence == RELPERSISTENCE_TEMP)
+		refuse_table(check, "temporary",
+					 "Its rows end with the session; it is in no backup.");
+	if (OidIsValid(form->reloftype))
+		refuse_table(check, "a typed table",
+					 "ALTER TABLE ... NOT OF first: a column has to be added.");
+	if (has_superclass(relid) ||
+		find_inheritance_children(relid, NoLock) != NIL)
+		refuse_table(check, "part of an inheritance tree",
+					 "ALTER TABLE ... NO INHERIT first.");
+	if (check->rel->rd_rules != NULL)
+		refuse_table(check, "used with rules",
+					 "DROP RULE first, and use a trigger instead.");
+}
+
+static bool
+domain_refuses_null(Oid typid)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	Form_pg_type form;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	result = form->typtype == TYPTYPE_DOMAIN &&
+		(form->typnotnull || domain_refuses_null(form->typbasetype));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static void
+check_attributes(const Check *check)
+{
+	TupleDesc	desc = RelationGetDescr(check->rel);
+	TupleConstr *constr = desc->constr;
+
+	for (int i = 0; i < check->ncols; i++)
+	{
+		const ColumnSpec *spec = &check->cols[i];
+		Form_pg_attribute att = TupleDescAttr(desc, spec->attnum - 1);
+
+		if (att->attgenerated)
+			refuse_column(check, spec, "a generated column",
+						  "Declare the columns it is generated from, and drop it.");
+		if (att->attidentity)
+			refuse_column(check, spec, "an identity column",
+						  "An identity column identifies a row; leave it out.");
+		/* a NULL placeholder passes any CHECK that a NULL value would pass */
+		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
+			DomainHasConstraints(att->atttypid) &&
+			(spec->searchable || att->attnotnull ||
+			 domain_refuses_null(att->atttypid)))
+			refuse_column(check, spec,
+						  psprintf("a domain with constraints (%s)",
+								   format_type_be(att->atttypid)),
+						  "Give the column the domain's base type and a CHECK constraint of its own, or declare it searchable => false.");
+	}
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+	{
+		AttrDefault *def = &constr->defval[i];
+		const ColumnSpec *spec;
+
+		if (!TupleDescAttr(desc, def->adnum - 1)->attgenerated)
+			continue;
+		spec = spec_in(check, stringToNode(def->adbin), 1);
+		if (spec != NULL)
+			refuse_column(check, spec,
+						  psprintf("generated column \"%s\"",
+								   NameStr(TupleDescAttr(desc, def->adnum - 1)->attname)),
+						  "DROP EXPRESSION from the generated column, or compute it in a view.");
+	}
+}
+
+/* The personal column in an attribute number array of pg_constraint. */
+static const ColumnSpec *
+spec_in_key(const Check *check, HeapTuple tuple, AttrNumber column,
+			TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	ArrayType  *array;
+	int16	   *attnums;
+
+	if (isnull)
+		return NULL;
+	array = DatumGetArrayTypeP(value);
+	attnums = (int16 *) ARR_DATA_PTR(array);
+	for (int i = 0; i < ARR_DIMS(array)[0]; i++)
+	{
+		const ColumnSpec *spec = spec_at(check, attnums[i]);
+
+		if (spec != NULL)
+			return spec;
+	}
+	return NULL;
+}
+
+static void
+check_constraint(const Check *check, HeapTuple tuple, TupleDesc desc)
+{
+	Form_pg_constraint form = (Form_pg_constraint) GETSTRUCT(tuple);
+	const char *name = NameStr(form->conname);
+	const ColumnSpec *spec;
+	Datum		expr;
+	bool		isnull;
+
+	switch (form->contype)
+	{
+		case CONSTRAINT_FOREIGN:
+			spec = spec_in_key(check, tuple,
+							   form->conrelid == RelationGetRelid(check->rel) ?
+							   Anum_pg_constraint_conkey :
+							   Anum_pg_constraint_confkey, desc);
+			if (spec != NULL)
+				refuse_column(check, spec,
+							  psprintf("foreign key \"%s\"", name),
+							  "Refer to rows by a key without personal data, such as a number.");
+			break;
+
+		case CONSTRAINT_EXCLUSION:
+			spec = spec_in_key(check, tuple, Anum_pg_constraint_conkey, desc);
+			if (spec != NULL)
+				refuse_column(check, spec,
+							  psprintf("exclusion constraint \"%s\"", name),
+							  "DROP CONSTRAINT first; UNIQUE works on a searchable column.");
+			break;
+
+		case CONSTRAINT_CHECK:
+			/* protect() has the guard check them on the value */
+			if (!check->is_protected ||
+				strcmp(name, GUARD_CHECK_CONSTRAINT) == 0)
+				break;
+			expr = heap_getattr(tuple, Anum_pg_constraint_conbin, desc,
+								&isnull);
+			if (isnull)
+				break;
+			spec = spec_in(check, stringToNode(TextDatumGetCString(expr)), 1);
+			if (spec != NULL)
+				refuse_column(check, spec,
+							  psprintf("CHECK constraint \"%s\"", name), "");
+			break;
+
+		default:
+			break;
+	}
+}
+
+/* Those of the table, and foreign keys that refer to it. */
+static void
+check_constraints(const Check *check)
+{
+	Relation	catalog = table_open(ConstraintRelationId, AccessShareLock);
+	static const AttrNumber by[] = {
+		Anum_pg_constraint_conrelid, Anum_pg_constraint_confrelid
+	};
+
+	for (int i = 0; i < lengthof(by); i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&key, by[i], BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(RelationGetRelid(check->rel)));
+		scan = systable_beginscan(catalog,
+								  i == 0 ? ConstraintRelidTypidNameIndexId :
+								  InvalidOid, i == 0, NULL, 1, &key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+			check_constraint(check, tuple, RelationGetDescr(catalog));
+		systable_endscan(scan);
+	}
+	table_close(catalog, AccessShareLock);
+}
+
+/* lower(column), maybe relabelled: then the column. */
+static const ColumnSpec *
+lowered_column(const Check *check, Node *expr)
+{
+	Node	   *arg;
+
+	if (!IsA(expr, FuncExpr) || ((FuncExpr *) expr)->funcid != F_LOWER_TEXT)
+		return NULL;
+	arg = linitial(((FuncExpr *) expr)->args);
+	while (IsA(arg, RelabelType))
+		arg = (Node *) ((RelabelType *) arg)->arg;
+	if (!IsA(arg, Var))
+		return NULL;
+	return spec_at(check, ((Var *) arg)->varattno);
+}
+
+static void
+check_unique_column(const Check *check, const ColumnSpec *spec,
+					const char *index)
+{
+	if (!spec->searchable)
+		refuse_column(check, spec, psprintf("unique index \"%s\"", index),
+					  "Declare the column searchable => true.");
+
+	/* citext is compared like this anyway */
+	if (spec->normalize == NORMALIZE_LOWER &&
+		(TupleDescAttr(RelationGetDescr(check->rel),
+					   spec->attnum - 1)->atttypid == TEXTOID ||
+		 getBaseType(TupleDescAttr(RelationGetDescr(check->rel),
+								   spec->attnum - 1)->atttypid) == VARCHAROID))
+		refuse_column(check, spec,
+					  psprintf("unique index \"%s\", which tells upper from lower case, while its tokens do not",
+							   index),
+					  "Declare the column without normalize => 'lower', or make the unique index on lower(column).");
+}
+
+/*
+ * An expression of an index.  Only lower(column) means the same on tokens.
+ */
+static void
+check_index_expression(const Check *check, Node *expr, bool unique,
+					   const char *index)
+{
+	const ColumnSpec *spec = spec_in(check, expr, 1);
+	const ColumnSpec *lowered = lowered_column(check, expr);
+
+	if (spec == NULL)
+		return;
+	if (lowered == NULL)
+		refuse_column(check, spec,
+					  psprintf("an expression of index \"%s\"", index),
+					  "DROP INDEX first: it would hold tokens or placeholders, not values.");
+	if (unique && (!lowered->searchable ||
+				   lowered->normalize != NORMALIZE_LOWER))
+		refuse_column(check, lowered,
+					  psprintf("unique index \"%s\" on lower(column)", index),
+					  "Declare the column searchable => true, normalize => 'lower'.");
+}
+
+static void
+check_index(const Check *check, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	const char *name = RelationGetRelationName(index);
+	const ColumnSpec *spec;
+	List	   *exprs = RelationGetIndexExpressions(index);
+	ListCell   *expr = list_head(exprs);
+
+	spec = spec_in(check, (Node *) RelationGetIndexPredicate(index), 1);
+	if (spec != NULL)
+		refuse_column(check, spec,
+					  psprintf("the predicate of index \"%s\"", name),
+					  "DROP INDEX first: its predicate would be tested on tokens or placeholders.");
+
+	for (int i = 0; i < form->indnatts; i++)
+	{
+		AttrNumber	attnum = form->indkey.values[i];
+		bool		unique = form->indisunique && i < form->indnkeyatts;
+
+		if (attnum == InvalidAttrNumber)
+		{
+			check_index_expression(check, lfirst(expr), unique, name);
+			expr = lnext(exprs, expr);
+			continue;
+		}
+		spec = spec_at(check, attnum);
+		if (spec != NULL && form->indisexclusion)
+			refuse_column(check, spec,
+						  psprintf("exclusion constraint \"%s\"", name),
+						  "DROP CONSTRAINT first; UNIQUE works on a searchable column.");
+		if (spec != NULL && unique)
+			check_unique_column(check, spec, name);
+	}
+}
+
+static void
+check_indexes(const Check *check)
+{
+	List	   *indexes = RelationGetIndexList(check->rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		check_index(check, index);
+		index_close(index, AccessShareLock);
+	}
+}
+
+static void
+check_statistics(const Check *check)
+{
+	List	   *objects = RelationGetStatExtList(check->rel);
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		HeapTuple	tuple = SearchSysCache1(STATEXTOID,
+											ObjectIdGetDatum(lfirst_oid(lc)));
+		Datum		exprs;
+		bool		isnull;
+		const ColumnSpec *spec = NULL;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		exprs = SysCacheGetAttr(STATEXTOID, tuple,
+								Anum_pg_statistic_ext_stxexprs, &isnull);
+		if (!isnull)
+			spec = spec_in(check, stringToNode(TextDatumGetCString(exprs)), 1);
+		if (spec != NULL)
+			refuse_column(check, spec,
+						  psprintf("an expression of statistics object \"%s\"",
+								   NameStr(((Form_pg_statistic_ext) GETSTRUCT(tuple))->stxname)),
+						  "DROP STATISTICS first: they would be of tokens or placeholders.");
+		ReleaseSysCache(tuple);
+	}
+}
+
+/* Row filter, or a column list that sends tokens without their envelope. */
+static void
+check_publication(const Check *check, HeapTuple tuple, TupleDesc desc)
+{
+	const ColumnSpec *spec;
+	Datum		value;
+	bool		isnull;
+	ArrayType  *array;
+	int16	   *attnums;
+	bool		has_sealed = false;
+
+	value = heap_getattr(tuple, Anum_pg_publication_rel_prqual, desc, &isnull);
+	if (!isnull)
+	{
+		spec = spec_in(check, stringToNode(TextDatumGetCString(value)), 1);
+		if (spec != NULL)
+			refuse_column(check, spec, "the row filter of a publication",
+						  "ALTER PUBLICATION first: the filter would be tested on tokens or placeholders.");
+	}
+
+	value = heap_getattr(tuple, Anum_pg_publication_rel_prattrs, desc,
+						 &isnull);
+	if (isnull)
+		return;
+	array = DatumGetArrayTypeP(value);
+	attnums = (int16 *) ARR_DATA_PTR(array);
+	spec = NULL;
+	for (int i = 0; i < ARR_DIMS(array)[0]; i++)
+	{
+		if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(check->rel),
+										 attnums[i] - 1)->attname),
+				   GUARD_SEALED_COLUMN) == 0)
+			has_sealed = true;
+		else if (spec == NULL)
+			spec = spec_at(check, attnums[i]);
+	}
+	if (spec != NULL && !has_sealed)
+		refuse_column(check, spec,
+					  "the column list of a publication that leaves out " GUARD_SEALED_COLUMN,
+					  "ALTER PUBLICATION first: publish all columns, or no personal ones; afterwards the list must have " GUARD_SEALED_COLUMN ".");
+}
+
+static void
+check_publications(const Check *check)
+{
+	Relation	catalog = table_open(PublicationRelRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_publication_rel_prrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(RelationGetRelid(check->rel)));
+	scan = systable_beginscan(catalog, PublicationRelPrrelidPrpubidIndexId,
+							  false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		check_publication(check, tuple, RelationGetDescr(catalog));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
+static bool
+is_own_trigger(const char *name)
+{
+	return strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
+		strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
+		strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
+		strcmp(name, GUARD_LATE_TRIGGER) == 0;
+}
+
+static void
+refuse_trigger(const Check *check, const Trigger *trigger, const char *why,
+			   const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("trigger \"%s\" cannot be used on protected table \"%s\"",
+					trigger->tgname, RelationGetRelationName(check->rel)),
+			 errdetail("%s", why),
+			 errhint("%s", hint)));
+}
+
+/* WHEN: OLD is relation 1 of the expression, NEW relation 2. */
+static void
+check_when(const Check *check, const Trigger *trigger)
+{
+	Node	   *when;
+	const ColumnSpec *spec;
+
+	if (trigger->tgqual == NULL)
+		return;
+	when = stringToNode(trigger->tgqual);
+	spec = spec_in(check, when, PRS2_OLD_VARNO);
+
+	/* before a row is stored, the first trigger has opened NEW */
+	if (spec == NULL && !TRIGGER_FOR_BEFORE(trigger->tgtype))
+		spec = spec_in(check, when, PRS2_NEW_VARNO);
+	if (spec != NULL)
+		refuse_trigger(check, trigger,
+					   psprintf("Its WHEN condition would see column \"%s\" as it is stored: a token or a placeholder.",
+								column_name(check, spec)),
+					   "Leave personal columns out of WHEN, or use UPDATE OF.");
+}
+
+static bool
+is_c_function(Oid funcid)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", funcid);
+	result = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId ||
+		((Form_pg_proc) GETSTRUCT(tuple))->prolang == INTERNALlanguageId;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Does the source of a trigger function speak of OLD (or of $_TD, TD)? */
+static bool
+may_use_old(Oid funcid)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	char	   *source;
+	bool		result = false;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", funcid);
+	source = TextDatumGetCString(SysCacheGetAttrNotNull(PROCOID, tuple,
+														Anum_pg_proc_prosrc));
+	ReleaseSysCache(tuple);
+	for (char *p = source; *p != '\0' && !result; p++)
+	{
+		bool		word_begins = p == source ||
+			!(isalnum((unsigned char) p[-1]) || p[-1] == '_');
+
+		result = (word_begins && pg_strncasecmp(p, "old", 3) == 0 &&
+				  !(isalnum((unsigned char) p[3]) || p[3] == '_')) ||
+			strncmp(p, "TD", 2) == 0;
+	}
+	return result;
+}
+
+static void
+check_trigger(const Check *check, const Trigger *trigger)
+{
+	static const char *const acknowledge =
+		"If it can do with that, SET gdpr.acknowledge_sealed_triggers = on and repeat.";
+
+	if (trigger->tgisinternal || is_own_trigger(trigger->tgname))
+		return;
+
+	/* triggers of one event fire in the order of their names' bytes */
+	if (TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+		TRIGGER_FOR_ROW(trigger->tgtype) &&
+		(strcmp(trigger->tgname, GUARD_OPEN_TRIGGER) < 0 ||
+		 strcmp(trigger->tgname, GUARD_SEAL_TRIGGER) > 0))
+		refuse_trigger(check, trigger,
+					   "By its name it would fire before the row is opened or after it is sealed.",
+					   "ALTER TRIGGER ... RENAME: begin its name with a letter from a to z.");
+
+	check_when(check, trigger);
+
+	if (guc_acknowledge_sealed_triggers)
+		return;
+	if (TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+		TRIGGER_FOR_ROW(trigger->tgtype) &&
+		(TRIGGER_FOR_UPDATE(trigger->tgtype) ||
+		 TRIGGER_FOR_DELETE(trigger->tgtype)) &&
+		!is_c_function(trigger->tgfoid) && may_use_old(trigger->tgfoid))
+		refuse_trigger(check, trigger,
+					   "Its function uses OLD, which is the row as it is stored: tokens and placeholders in personal columns.",
+					   acknowledge);
+	if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype))
+		refuse_trigger(check, trigger,
+					   "A row trigger that fires AFTER sees rows as they are stored: tokens and placeholders in personal columns.",
+					   acknowledge);
+	if ((trigger->tgoldtable != NULL || trigger->tgnewtable != NULL) &&
+		is_c_function(trigger->tgfoid))
+		refuse_trigger(check, trigger,
+					   "A C function may read a transition table as it is stored: tokens and placeholders in personal columns.",
+					   acknowledge);
+}
+
+void
+schema_check_triggers(Relation rel, const ColumnSpec *cols, int ncols)
+{
+	Check		check = {rel, cols, ncols, false};
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		check_trigger(&check, &rel->trigdesc->triggers[i]);
+}
+
+static void
+check_all(const Check *check)
+{
+	check_relation(check);
+	check_attributes(check);
+	check_constraints(check);
+	check_indexes(check);
+	check_statistics(check);
+	check_publications(check);
+}
+
+void
+schema_check_table(Relation rel, const ColumnSpec *cols, int ncols)
+{
+	Check		check = {rel, cols, ncols, false};
+
+	check_all(&check);
+	schema_check_triggers(rel, cols, ncols);
+}
+
+ColumnSpec *
+schema_check_specs(const TableMap *map)
+{
+	ColumnSpec *specs = palloc(Max(map->ncolumns, 1) * sizeof(ColumnSpec));
+
+	for (int i = 0; i < map->ncolumns; i++)
+	{
+		specs[i].attnum = map->columns[i].attnum;
+		specs[i].searchable = map->columns[i].searchable;
+		specs[i].normalize = map->columns[i].normalize;
+		specs[i].token_bytes = map->columns[i].token_bytes;
+	}
+	return specs;
+}
+
+void
+schema_check_protected(Relation rel, const TableMap *map)
+{
+	Check		check = {rel, schema_check_specs(map), map->ncolumns, true};
+
+	check_all(&check);
+}
+
+void
+schema_check_new_index(Relation rel, const TableMap *map,
+					   const IndexStmt *stmt)
+{
+	Check		check = {rel, schema_check_specs(map), map->ncolumns, true};
+	const char *name = stmt->idxname ? stmt->idxname : "";
+	const ColumnSpec *spec = spec_in(&check, stmt->whereClause, 1);
+	ListCell   *lc;
+
+	if (spec != NULL)
+		refuse_column(&check, spec,
+					  psprintf("the predicate of index \"%s\"", name), "");
+	foreach(lc, stmt->indexParams)
+	{
+		IndexElem  *element = lfirst_node(IndexElem, lc);
+
+		if (element->expr != NULL)
+			check_index_expression(&check, element->expr, stmt->unique, name);
+		else if (stmt->unique)
+		{
+			spec = spec_at(&check, get_attnum(RelationGetRelid(rel),
+											  element->name));
+			if (spec != NULL)
+				check_unique_column(&check, spec, name);
+		}
+	}
+}

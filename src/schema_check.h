@@ -1,0 +1,48 @@
+/*
+ * schema_check.h
+ *		What a table must not have to live with protection.
+ *
+ * The same rules for protect(), over the columns it is about to seal, and for
+ * later changes of a protected table.  Every function raises the error, with
+ * reason and hint, for the first thing it finds.
+ */
+#ifndef GDPR_SCHEMA_CHECK_H
+#define GDPR_SCHEMA_CHECK_H
+
+#include "postgres.h"
+
+#include "nodes/parsenodes.h"
+#include "utils/relcache.h"
+
+#include "datamap.h"
+
+/* A column that is sealed, or about to be. */
+typedef struct ColumnSpec
+{
+	AttrNumber	attnum;
+	bool		searchable;
+	NormalizeKind normalize;
+	int			token_bytes;
+} ColumnSpec;
+
+/* For protect(): the table as it is, before anything is changed. */
+extern void schema_check_table(Relation rel, const ColumnSpec *cols, int ncols);
+
+/* For a table that is protected, after its schema was changed. */
+extern void schema_check_protected(Relation rel, const TableMap *map);
+
+/* For an index that is about to be made on a protected table, analyzed. */
+extern void schema_check_new_index(Relation rel, const TableMap *map,
+								   const IndexStmt *stmt);
+
+/*
+ * Application triggers that would see sealed values, or run outside the
+ * extension's own.  Part of schema_check_table(); after CREATE TRIGGER.
+ */
+extern void schema_check_triggers(Relation rel, const ColumnSpec *cols,
+								  int ncols);
+
+/* The columns of a protected table as specs, palloc'd. */
+extern ColumnSpec *schema_check_specs(const TableMap *map);
+
+#endif							/* GDPR_SCHEMA_CHECK_H */

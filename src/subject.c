@@ -1,0 +1,569 @@
+/*
+ * subject.c
+ *		Whose row is it: from a row along its foreign keys to a number.
+ *
+ * The parent's row carries its number in the clear header of its envelope, so
+ * one look-up answers at any depth.  Numbers that were found are remembered
+ * for the transaction, in which the lock on the parent's row keeps them true;
+ * numbers that were given to parents that do not exist yet are remembered
+ * until it ends, and taken by the parent when it comes.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_operator.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "crypto.h"
+#include "errors.h"
+#include "guard.h"
+#include "keystore.h"
+#include "rewrite.h"
+#include "sealed.h"
+#include "subject.h"
+
+#define FOUND_LIMIT		10000	/* remembered look-ups */
+
+enum
+{
+	PLAN_LOCKING, PLAN_READING, PLAN_RELINK
+};
+
+/* A parent's row and the number it has, or is to have */
+typedef struct ParentEntry
+{
+	uint8		key[32];		/* SHA-256 of relation, columns and values */
+	uint64		number;
+	bool		expected;		/* the row does not exist yet */
+} ParentEntry;
+
+/* A row whose children wait to be relinked */
+typedef struct LateRelink
+{
+	Oid			relid;
+	HeapTuple	tuple;
+} LateRelink;
+
+static MemoryContext subject_context = NULL;	/* child of TopTransactionContext */
+static HTAB *parents = NULL;
+static int	nfound = 0;
+static int	nexpected = 0;
+static List *expected_by = NIL; /* LinkMaps (copies) that gave numbers in advance */
+static List *late = NIL;
+
+static void
+reset_state(void)
+{
+	/* the memory goes with the transaction */
+	subject_context = NULL;
+	parents = NULL;
+	nfound = 0;
+	nexpected = 0;
+	expected_by = NIL;
+	late = NIL;
+}
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		reset_state();
+}
+
+/* Locks taken since the savepoint are gone: forget what they kept true. */
+static void
+forget_found(void)
+{
+	HASH_SEQ_STATUS scan;
+	ParentEntry *entry;
+
+	if (parents == NULL || nfound == 0)
+		return;
+	hash_seq_init(&scan, parents);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (!entry->expected)
+			hash_search(parents, entry->key, HASH_REMOVE, NULL);
+	nfound = 0;
+}
+
+static void
+end_of_subtransaction(SubXactEvent event, SubTransactionId id,
+					  SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_found();
+}
+
+void
+subject_init(void)
+{
+	RegisterXactCallback(end_of_transaction, NULL);
+	RegisterSubXactCallback(end_of_subtransaction, NULL);
+}
+
+static void
+prepare_state(void)
+{
+	HASHCTL		ctl;
+
+	if (subject_context != NULL)
+		return;
+	subject_context = AllocSetContextCreate(TopTransactionContext,
+											"gdpr subjects",
+											ALLOCSET_DEFAULT_SIZES);
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = 32;
+	ctl.entrysize = sizeof(ParentEntry);
+	ctl.hcxt = subject_context;
+	parents = hash_create("gdpr parents", 256, &ctl,
+						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* ---------- links ---------- */
+
+bool
+subject_link_is_null(const LinkMap *link, const bool *isnull)
+{
+	int			i;
+
+	for (i = 0; i < link->ncolumns; i++)
+		if (isnull[link->columns[i] - 1])
+			return true;
+	return false;
+}
+
+bool
+subject_link_equal(Relation rel, const LinkMap *link, const Datum *a,
+				   const bool *anull, const Datum *b, const bool *bnull)
+{
+	int			i;
+
+	for (i = 0; i < link->ncolumns; i++)
+	{
+		int			att = link->columns[i] - 1;
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel), att);
+
+		if (anull[att] != bnull[att])
+			return false;
+		if (!anull[att] && !datum_image_eq(a[att], b[att], attribute->attbyval,
+										   attribute->attlen))
+			return false;
+	}
+	return true;
+}
+
+/* The key of a parent's row: from the child's link, or from the row itself. */
+static void
+parent_key(const LinkMap *link, Oid relid, const AttrNumber *columns,
+		   const Datum *values, uint8 key[32])
+{
+	StringInfoData message;
+	int			i;
+
+	initStringInfo(&message);
+	appendBinaryStringInfo(&message, (char *) &link->parent_relid, sizeof(Oid));
+	for (i = 0; i < link->ncolumns; i++)
+	{
+		Oid			output;
+		bool		isvarlena;
+		char	   *text;
+
+		getTypeOutputInfo(get_atttype(relid, columns[i]), &output, &isvarlena);
+		text = OidOutputFunctionCall(output, values[columns[i] - 1]);
+		appendBinaryStringInfo(&message, (char *) &link->parent_columns[i],
+							   sizeof(AttrNumber));
+		appendBinaryStringInfo(&message, text, strlen(text) + 1);
+		pfree(text);
+	}
+	if (!crypto_sha256((uint8 *) message.data, message.len, key))
+		elog(ERROR, "could not hash a key");
+	pfree(message.data);
+}
+
+/* "OPERATOR(schema.=)" for values of a type */
+static char *
+equality_operator(Oid typid)
+{
+	TypeCacheEntry *type = lookup_type_cache(typid, TYPECACHE_EQ_OPR);
+	HeapTuple	tuple;
+	char	   *result;
+
+	if (!OidIsValid(type->eq_opr))
+		elog(ERROR, "type %s has no equality operator", format_type_be(typid));
+	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(type->eq_opr));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator %u", type->eq_opr);
+	result = psprintf("OPERATOR(%s.%s)",
+					  quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)),
+					  NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* "x.a OPERATOR(=) $1::type AND …" over the columns of a relation */
+static void
+append_condition(StringInfo sql, Oid relid, const AttrNumber *columns, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		Oid			typid = get_atttype(relid, columns[i]);
+
+		appendStringInfo(sql, "%s x.%s %s $%d::%s", i == 0 ? " WHERE" : " AND",
+						 quote_identifier(get_attname(relid, columns[i], false)),
+						 equality_operator(typid), i + 1,
+						 format_type_be_qualified(typid));
+	}
+}
+
+static void
+free_plans(void *arg)
+{
+	LinkMap    *link = arg;
+	size_t		i;
+
+	for (i = 0; i < lengthof(link->plans); i++)
+		if (link->plans[i] != NULL)
+			SPI_freeplan(link->plans[i]);
+}
+
+/* A saved plan of the link; SPI is connected. */
+static SPIPlanPtr
+link_plan(TableMap *table, LinkMap *link, int which)
+{
+	StringInfoData sql;
+	Oid			types[DATAMAP_MAX_KEYS];
+	SPIPlanPtr	plan;
+	size_t		p;
+	int			i;
+
+	if (link->plans[which] != NULL)
+		return link->plans[which];
+
+	initStringInfo(&sql);
+	if (which == PLAN_RELINK)
+	{
+		appendStringInfo(&sql, REWRITE_PHYSICAL
+						 "UPDATE ONLY %s x SET gdpr_sealed = x.gdpr_sealed",
+						 qualified_name(table->relid));
+		append_condition(&sql, table->relid, link->columns, link->ncolumns);
+	}
+	else
+	{
+		appendStringInfo(&sql, REWRITE_PHYSICAL
+						 "SELECT x.gdpr_sealed FROM ONLY %s x",
+						 qualified_name(link->parent_relid));
+		append_condition(&sql, link->parent_relid, link->parent_columns,
+						 link->ncolumns);
+		if (which == PLAN_LOCKING)
+			appendStringInfoString(&sql, " FOR KEY SHARE OF x");
+	}
+	for (i = 0; i < link->ncolumns; i++)
+		types[i] = which == PLAN_RELINK ?
+			get_atttype(link->parent_relid, link->parent_columns[i]) :
+			get_atttype(table->relid, link->columns[i]);
+	plan = SPI_prepare(sql.data, link->ncolumns, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql.data,
+			 SPI_result_code_string(SPI_result));
+	for (p = 0; p < lengthof(link->plans); p++)
+		if (link->plans[p] != NULL)
+			break;
+	if (p == lengthof(link->plans))
+	{
+		MemoryContextCallback *callback = MemoryContextAlloc(table->context,
+															 sizeof(*callback));
+
+		callback->func = free_plans;
+		callback->arg = link;
+		MemoryContextRegisterResetCallback(table->context, callback);
+	}
+	SPI_keepplan(plan);
+	link->plans[which] = plan;
+	return plan;
+}
+
+/*
+ * Run a plan of the link as the owner of relid, with values of columns of a
+ * row as its arguments.
+ */
+static void
+run_link_plan(TableMap *table, LinkMap *link, int which, Oid relid,
+			  const AttrNumber *columns, const Datum *values)
+{
+	Datum		args[DATAMAP_MAX_KEYS];
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+	Oid			user;
+	int			sec_context;
+	int			result;
+	int			i;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	for (i = 0; i < link->ncolumns; i++)
+		args[i] = values[columns[i] - 1];
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+	result = SPI_execute_plan(link_plan(table, link, which), args, NULL,
+							  which == PLAN_READING, 0);
+	SetUserIdAndSecContext(user, sec_context);
+	if (result < 0)
+		elog(ERROR, "could not follow a foreign key: %s",
+			 SPI_result_code_string(result));
+}
+
+/* ---------- numbers ---------- */
+
+/* The number in the envelope of the parent's row; 0: there is no such row. */
+static uint64
+read_parent(TableMap *table, LinkMap *link, const Datum *values, bool lock)
+{
+	uint64		number = 0;
+
+	SPI_connect();
+	run_link_plan(table, link, lock ? PLAN_LOCKING : PLAN_READING,
+				  link->parent_relid, link->columns, values);
+	if (SPI_processed > 0)
+	{
+		EnvelopeHeader header;
+		bool		isnull;
+		Datum		sealed = SPI_getbinval(SPI_tuptable->vals[0],
+										   SPI_tuptable->tupdesc, 1, &isnull);
+		bytea	   *bytes = isnull ? NULL : DatumGetByteaPSlice(sealed, 0,
+																ENVELOPE_HEADER_BYTES);
+
+		if (isnull || !envelope_read_header((uint8 *) VARDATA_ANY(bytes),
+											VARSIZE_ANY_EXHDR(bytes), &header))
+			ereport(ERROR,
+					(errcode(ERRCODE_GDPR_NOT_SEALED),
+					 errmsg("the row of table \"%s\" to which a row of \"%s\" belongs is not sealed",
+							get_rel_name(link->parent_relid),
+							get_rel_name(table->relid))));
+		number = sealed_person(header.number);
+	}
+	SPI_finish();
+	return number;
+}
+
+static void
+remember(const uint8 key[32], uint64 number, bool expected)
+{
+	ParentEntry *entry;
+	bool		found;
+
+	if (!expected && nfound >= FOUND_LIMIT)
+		forget_found();
+	entry = hash_search(parents, key, HASH_ENTER, &found);
+	entry->number = number;
+	entry->expected = expected;
+	if (expected)
+		nexpected++;
+	else
+		nfound++;
+}
+
+/* Note by which columns parents that do not exist yet are expected. */
+static void
+expect_parent(const LinkMap *link)
+{
+	MemoryContext old;
+	LinkMap    *copy;
+	ListCell   *lc;
+
+	foreach(lc, expected_by)
+	{
+		LinkMap    *known = lfirst(lc);
+
+		if (known->parent_relid == link->parent_relid &&
+			known->ncolumns == link->ncolumns &&
+			memcmp(known->parent_columns, link->parent_columns,
+				   sizeof(AttrNumber) * link->ncolumns) == 0)
+			return;
+	}
+	old = MemoryContextSwitchTo(subject_context);
+	copy = palloc(sizeof(LinkMap));
+	*copy = *link;
+	expected_by = lappend(expected_by, copy);
+	MemoryContextSwitchTo(old);
+}
+
+uint64
+subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
+				  const bool *isnull, bool lock)
+{
+	uint8		key[32];
+	ParentEntry *entry;
+	uint64		number;
+
+	prepare_state();
+	parent_key(link, table->relid, link->columns, values, key);
+	entry = hash_search(parents, key, HASH_FIND, NULL);
+	if (entry != NULL && !entry->expected)
+		return entry->number;
+	number = read_parent(table, link, values, lock);
+	if (number != 0)
+	{
+		uint64		sealed_under = number;
+
+		if (table->on_forget == FORGET_KEEP)
+			sealed_under |= KEYSTORE_KEEP_BIT;
+		if (keystore_life(sealed_under) == KEYSTORE_FORGOTTEN)
+			ereport(ERROR,
+					(errcode(ERRCODE_GDPR_FORGOTTEN),
+					 errmsg("the person to whom a row of table \"%s\" would belong was forgotten",
+							get_rel_name(table->relid)),
+					 errhint("Enter the person anew, as a new row.")));
+		remember(key, number, false);
+		return number;
+	}
+	if (entry != NULL)
+		return entry->number;
+	number = keystore_next_number();
+	remember(key, number, true);
+	expect_parent(link);
+	return number;
+}
+
+uint64
+subject_expected(Relation rel, const TableMap *table, const Datum *values,
+				 const bool *isnull)
+{
+	ListCell   *lc;
+
+	if (nexpected == 0)
+		return 0;
+	foreach(lc, expected_by)
+	{
+		LinkMap    *link = lfirst(lc);
+		LinkMap		row = *link;
+		ParentEntry *entry;
+		uint8		key[32];
+
+		memcpy(row.columns, link->parent_columns, sizeof(row.columns));
+		if (link->parent_relid != table->relid ||
+			subject_link_is_null(&row, isnull))
+			continue;
+		parent_key(link, table->relid, link->parent_columns, values, key);
+		entry = hash_search(parents, key, HASH_FIND, NULL);
+		if (entry != NULL && entry->expected)
+			return entry->number;
+	}
+	return 0;
+}
+
+/* ---------- relinking ---------- */
+
+void
+subject_relink_children(const TableMap *table, Relation rel,
+						const Datum *values, const bool *isnull)
+{
+	List	   *children = datamap_tables(table->relid);
+	GuardMode	relink = {GUARD_RELINK, 0, 0, false};
+	GuardMode	before = guard_set_mode(relink);
+	ListCell   *lc;
+
+	forget_found();
+	PG_TRY();
+	{
+		SPI_connect();
+		foreach(lc, children)
+		{
+			TableMap   *child = lfirst(lc);
+			int			i;
+
+			for (i = 0; i < child->nlinks; i++)
+			{
+				LinkMap    *link = &child->links[i];
+				LinkMap		row = *link;
+
+				memcpy(row.columns, link->parent_columns, sizeof(row.columns));
+				if (link->parent_relid == table->relid &&
+					!subject_link_is_null(&row, isnull))
+					run_link_plan(child, link, PLAN_RELINK, child->relid,
+								  link->parent_columns, values);
+			}
+		}
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		(void) guard_set_mode(before);
+	}
+	PG_END_TRY();
+}
+
+void
+subject_relink_later(const TableMap *table, Relation rel, const Datum *values,
+					 const bool *isnull)
+{
+	MemoryContext old;
+	LateRelink *item;
+
+	prepare_state();
+	old = MemoryContextSwitchTo(subject_context);
+	item = palloc(sizeof(LateRelink));
+	item->relid = table->relid;
+	item->tuple = heap_form_tuple(RelationGetDescr(rel),
+								  unconstify(Datum *, values),
+								  unconstify(bool *, isnull));
+	late = lappend(late, item);
+	MemoryContextSwitchTo(old);
+}
+
+void
+subject_relink_now(Relation rel)
+{
+	List	   *items = late;
+	ListCell   *lc;
+	TupleDesc	desc = RelationGetDescr(rel);
+	Datum	   *values;
+	bool	   *isnull;
+
+	if (late == NIL)
+		return;
+	late = NIL;
+	values = palloc(sizeof(Datum) * desc->natts);
+	isnull = palloc(sizeof(bool) * desc->natts);
+	foreach(lc, items)
+	{
+		LateRelink *item = lfirst(lc);
+		TableMap   *table = datamap_lookup(item->relid);
+
+		if (item->relid != RelationGetRelid(rel))
+		{
+			MemoryContext old = MemoryContextSwitchTo(subject_context);
+
+			late = lappend(late, item);
+			MemoryContextSwitchTo(old);
+		}
+		else if (table != NULL)
+		{
+			heap_deform_tuple(item->tuple, desc, values, isnull);
+			subject_relink_children(table, rel, values, isnull);
+		}
+	}
+}

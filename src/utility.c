@@ -1,0 +1,375 @@
+/*
+ * utility.c
+ *		Utility statements that concern protected tables.
+ *
+ * COPY of a whole table means the application's columns; with gdpr_sealed in
+ * its column list, as pg_dump writes it, it means the table as it is stored.
+ * The plan of pg_dump's cursor is physical.  CREATE TABLE AS and materialized
+ * views do not keep revealed values.  Schema changes are in utility_ddl.c.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/matview.h"
+#include "commands/prepare.h"
+#include "nodes/makefuncs.h"
+#include "replication/logicalworker.h"
+#include "replication/walsender.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "datamap.h"
+#include "guard.h"
+#include "guc.h"
+#include "keystore.h"
+#include "rewrite.h"
+#include "utility.h"
+#include "utility_internal.h"
+
+/* The name pg_dump gives its cursor with --inserts. */
+#define PG_DUMP_CURSOR	"_pg_dump_cursor"
+
+static ProcessUtility_hook_type prev_utility = NULL;
+
+static int	unchecked_depth = 0;
+
+void
+utility_unchecked_begin(void)
+{
+	unchecked_depth++;
+}
+
+void
+utility_unchecked_end(void)
+{
+	/* an abort may have reset it already */
+	if (unchecked_depth > 0)
+		unchecked_depth--;
+}
+
+static void
+checked_at_abort(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		unchecked_depth = 0;
+}
+
+/* ---------- COPY ---------- */
+
+static bool
+names_column(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (strcmp(strVal(lfirst(lc)), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What COPY without a list takes, but for gdpr_sealed. */
+static List *
+application_columns(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	List	   *names = NIL;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && !att->attgenerated &&
+			namestrcmp(&att->attname, GUARD_SEALED_COLUMN) != 0)
+			names = lappend(names, makeString(pstrdup(NameStr(att->attname))));
+	}
+	return names;
+}
+
+/* SELECT names FROM ONLY rel */
+static Node *
+select_columns(Relation rel, List *names)
+{
+	SelectStmt *select = makeNode(SelectStmt);
+	char	   *relname = pstrdup(RelationGetRelationName(rel));
+	RangeVar   *from = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
+									relname, -1);
+	ListCell   *lc;
+
+	from->inh = false;
+	select->fromClause = list_make1(from);
+	foreach(lc, names)
+	{
+		ColumnRef  *column = makeNode(ColumnRef);
+		ResTarget  *target = makeNode(ResTarget);
+
+		column->fields = list_make2(makeString(relname), lfirst(lc));
+		column->location = -1;
+		target->val = (Node *) column;
+		target->location = -1;
+		select->targetList = lappend(select->targetList, target);
+	}
+	return (Node *) select;
+}
+
+/*
+ * COPY of a protected table.  Returns the statement to run, a changed copy or
+ * the one given; *physical: its plan, if row-level security makes one, is of
+ * the columns as they are stored.
+ *
+ * The table is locked as COPY itself is about to lock it, so that it stays
+ * what it is.
+ */
+static PlannedStmt *
+plan_copy(PlannedStmt *pstmt, bool *physical)
+{
+	CopyStmt   *stmt = castNode(CopyStmt, pstmt->utilityStmt);
+	Oid			relid;
+	Relation	rel;
+	List	   *columns;
+
+	if (stmt->relation == NULL || guc_physical || am_walsender ||
+		IsLogicalWorker() || !datamap_any_protected())
+		return pstmt;
+	relid = RangeVarGetRelid(stmt->relation,
+							 stmt->is_from ? RowExclusiveLock : AccessShareLock,
+							 true);
+	if (!OidIsValid(relid) || datamap_lookup(relid) == NULL)
+		return pstmt;
+
+	if (names_column(stmt->attlist, GUARD_SEALED_COLUMN))
+	{
+		*physical = true;
+		return pstmt;
+	}
+	if (stmt->is_from && stmt->attlist != NIL)
+		return pstmt;
+
+	pstmt = copyObject(pstmt);
+	stmt = castNode(CopyStmt, pstmt->utilityStmt);
+	rel = relation_open(relid, NoLock);
+	columns = stmt->attlist != NIL ? stmt->attlist : application_columns(rel);
+	if (stmt->is_from)
+		stmt->attlist = columns;
+	else
+	{
+		stmt->query = select_columns(rel, columns);
+		stmt->relation = NULL;
+		stmt->attlist = NIL;
+	}
+	relation_close(rel, NoLock);
+	return pstmt;
+}
+
+/* ---------- copies in the clear ---------- */
+
+static void
+check_copied_query(Query *query, const char *target)
+{
+	List	   *rewritten;
+	ListCell   *lc;
+
+	query = copyObject(query);
+	AcquireRewriteLocks(query, true, false);
+	rewritten = QueryRewrite(query);
+	foreach(lc, rewritten)
+	{
+		if (rewrite_reveals(lfirst_node(Query, lc)))
+			rewrite_refuse_copy(target);
+	}
+}
+
+/* CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW */
+static void
+check_create_as(CreateTableAsStmt *stmt)
+{
+	Query	   *query = (Query *) stmt->query;
+
+	if (stmt->into->skipData || query == NULL || !IsA(query, Query))
+		return;
+	if (query->commandType == CMD_UTILITY &&
+		IsA(query->utilityStmt, ExecuteStmt))
+	{
+		char	   *name = ((ExecuteStmt *) query->utilityStmt)->name;
+		PreparedStatement *prepared = FetchPreparedStatement(name, false);
+		ListCell   *lc;
+
+		foreach(lc, prepared ? prepared->plansource->query_list : NIL)
+		{
+			if (rewrite_reveals(lfirst_node(Query, lc)))
+				rewrite_refuse_copy(stmt->into->rel->relname);
+		}
+		return;
+	}
+	check_copied_query(query, stmt->into->rel->relname);
+}
+
+static void
+check_refresh(RefreshMatViewStmt *stmt)
+{
+	Oid			relid;
+	Relation	rel;
+
+	if (stmt->skipData)
+		return;
+	relid = RangeVarGetRelid(stmt->relation, AccessShareLock, true);
+	if (!OidIsValid(relid))
+		return;
+	rel = relation_open(relid, NoLock);
+	if (rel->rd_rel->relkind == RELKIND_MATVIEW && rel->rd_rules != NULL &&
+		rel->rd_rules->numLocks == 1 &&
+		list_length(rel->rd_rules->rules[0]->actions) == 1)
+		check_copied_query(linitial_node(Query,
+										 rel->rd_rules->rules[0]->actions),
+						   RelationGetRelationName(rel));
+	relation_close(rel, AccessShareLock);
+}
+
+static void
+check_copies(Node *stmt)
+{
+	if (guc_allow_plaintext_copies || guc_physical ||
+		!datamap_any_protected())
+		return;
+	if (IsA(stmt, CreateTableAsStmt))
+		check_create_as((CreateTableAsStmt *) stmt);
+	else if (IsA(stmt, RefreshMatViewStmt))
+		check_refresh((RefreshMatViewStmt *) stmt);
+	else if (IsA(stmt, ExplainStmt))
+	{
+		Query	   *query = (Query *) ((ExplainStmt *) stmt)->query;
+
+		if (query != NULL && IsA(query, Query) &&
+			query->commandType == CMD_UTILITY &&
+			IsA(query->utilityStmt, CreateTableAsStmt))
+			check_create_as((CreateTableAsStmt *) query->utilityStmt);
+	}
+}
+
+/* ---------- the hook ---------- */
+
+static void
+call_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+		  ProcessUtilityContext context, ParamListInfo params,
+		  QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (prev_utility)
+		prev_utility(pstmt, queryString, readOnlyTree, context, params,
+					 queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context,
+								params, queryEnv, dest, qc);
+}
+
+static void
+call_next_physical(PlannedStmt *pstmt, const char *queryString,
+				   bool readOnlyTree, ProcessUtilityContext context,
+				   ParamListInfo params, QueryEnvironment *queryEnv,
+				   DestReceiver *dest, QueryCompletion *qc)
+{
+	bool		before = rewrite_physical_next(true);
+
+	PG_TRY();
+	{
+		call_next(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+				  dest, qc);
+	}
+	PG_FINALLY();
+	{
+		rewrite_physical_next(before);
+	}
+	PG_END_TRY();
+}
+
+static void
+utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *queryEnv, DestReceiver *dest,
+				QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	bool		physical = false;
+	bool		ddl = false;
+	List	   *relids = NIL;
+	bool		wake = false;
+
+	switch (nodeTag(stmt))
+	{
+		case T_TransactionStmt:
+			/* maybe outside a transaction: no look at the catalogs here */
+			wake = ((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+			break;
+
+		case T_CopyStmt:
+			if (datamap_oids() != NULL)
+				pstmt = plan_copy(pstmt, &physical);
+			break;
+
+		case T_DeclareCursorStmt:
+			physical = strcmp(((DeclareCursorStmt *) stmt)->portalname,
+							  PG_DUMP_CURSOR) == 0;
+			break;
+
+		case T_CreateTableAsStmt:
+		case T_RefreshMatViewStmt:
+		case T_ExplainStmt:
+			if (datamap_oids() != NULL)
+				check_copies(stmt);
+			break;
+
+		case T_AlterTableStmt:
+		case T_AlterDomainStmt:
+		case T_AlterObjectSchemaStmt:
+		case T_AlterPublicationStmt:
+		case T_CreatePublicationStmt:
+		case T_CreateStatsStmt:
+		case T_CreateStmt:
+		case T_CreateTrigStmt:
+		case T_DropStmt:
+		case T_IndexStmt:
+		case T_RuleStmt:
+			ddl = unchecked_depth == 0 && datamap_oids() != NULL &&
+				datamap_any_protected();
+			break;
+
+		case T_RenameStmt:
+			/* also of tables that are declared only */
+			ddl = datamap_oids() != NULL;
+			break;
+
+		default:
+			break;
+	}
+
+	if (ddl)
+	{
+		stmt = copyObject(stmt);
+		relids = utility_before_ddl(stmt);
+	}
+	if (physical)
+		call_next_physical(pstmt, queryString, readOnlyTree, context, params,
+						   queryEnv, dest, qc);
+	else
+		call_next(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+				  dest, qc);
+	if (relids != NIL)
+		utility_after_ddl(stmt, relids);
+	if (wake)
+		keystore_wake_worker();
+}
+
+void
+utility_init(void)
+{
+	prev_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility_process;
+	RegisterXactCallback(checked_at_abort, NULL);
+}

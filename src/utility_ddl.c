@@ -1,0 +1,500 @@
+/*
+ * utility_ddl.c
+ *		Schema changes of protected tables.
+ *
+ * What would break a protected table for good, or cost a rewrite of it before
+ * it is found out, is refused before it runs.  Everything else runs, and the
+ * rules of schema_check.c decide on the result, so that it does not matter by
+ * which statement a constraint came.
+ *
+ * Table names are looked up without a lock: the statement itself looks them up
+ * again, and what is then found protected was so before, for protect() needs a
+ * lock on the table.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_type.h"
+#include "parser/parse_utilcmd.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "datamap.h"
+#include "errors.h"
+#include "guard.h"
+#include "schema_check.h"
+#include "utility_internal.h"
+
+/* ---------- which tables ---------- */
+
+static List *
+add_protected(List *relids, RangeVar *name)
+{
+	Oid			relid = name == NULL ? InvalidOid :
+		RangeVarGetRelid(name, NoLock, true);
+
+	if (OidIsValid(relid) && datamap_lookup(relid) != NULL)
+		relids = list_append_unique_oid(relids, relid);
+	return relids;
+}
+
+static List *
+add_referenced(List *relids, List *constraints)
+{
+	ListCell   *lc;
+
+	foreach(lc, constraints)
+	{
+		Constraint *constraint = lfirst(lc);
+
+		if (IsA(constraint, Constraint) &&
+			constraint->contype == CONSTR_FOREIGN)
+			relids = add_protected(relids, constraint->pktable);
+	}
+	return relids;
+}
+
+static List *
+tables_of_create(CreateStmt *stmt)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, stmt->tableElts)
+	{
+		Node	   *element = lfirst(lc);
+
+		relids = add_referenced(relids, IsA(element, ColumnDef) ?
+								((ColumnDef *) element)->constraints :
+								list_make1(element));
+	}
+	return add_referenced(relids, stmt->constraints);
+}
+
+static List *
+tables_of_alter(AlterTableStmt *stmt)
+{
+	List	   *relids = add_protected(NIL, stmt->relation);
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->def == NULL)
+			continue;
+		if (IsA(cmd->def, Constraint))
+			relids = add_referenced(relids, list_make1(cmd->def));
+		else if (IsA(cmd->def, ColumnDef))
+			relids = add_referenced(relids,
+									((ColumnDef *) cmd->def)->constraints);
+	}
+	return relids;
+}
+
+static List *
+tables_of_publication(List *objects)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		PublicationObjSpec *object = lfirst_node(PublicationObjSpec, lc);
+
+		if (object->pubtable != NULL)
+			relids = add_protected(relids, object->pubtable->relation);
+	}
+	return relids;
+}
+
+/* Those that have a personal column of the domain, or of one over it. */
+static List *
+tables_of_domain(List *name)
+{
+	Oid			domain = LookupTypeNameOid(NULL, makeTypeNameFromNameList(name),
+										   true);
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, datamap_tables(InvalidOid))
+	{
+		TableMap   *map = lfirst(lc);
+
+		for (int i = 0; i < map->ncolumns; i++)
+		{
+			Oid			typid = map->columns[i].typid;
+
+			while (typid != domain && get_typtype(typid) == TYPTYPE_DOMAIN)
+				typid = getBaseType(typid);
+			if (typid == domain)
+				relids = list_append_unique_oid(relids, map->relid);
+		}
+	}
+	return relids;
+}
+
+/* The table of DROP TRIGGER or DROP RULE: all but the last name. */
+static RangeVar *
+table_of_object(List *names)
+{
+	return makeRangeVarFromNameList(list_truncate(list_copy(names),
+												  list_length(names) - 1));
+}
+
+/* ---------- what is refused at once ---------- */
+
+static void
+refuse(TableMap *map, const char *what)
+{
+	char	   *relname = get_rel_name(map->relid);
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(map->relid)),
+												  relname);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("cannot %s of protected table \"%s\"", what, relname),
+			 errhint("First CALL gdpr.unprotect(%s).",
+					 quote_literal_cstr(name))));
+}
+
+static bool
+is_own_trigger(const char *name)
+{
+	return name != NULL &&
+		(strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
+		 strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
+		 strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
+		 strcmp(name, GUARD_LATE_TRIGGER) == 0);
+}
+
+static bool
+is_sealed_column(const char *name)
+{
+	return name != NULL && strcmp(name, GUARD_SEALED_COLUMN) == 0;
+}
+
+static bool
+is_key_column(TableMap *map, AttrNumber attnum)
+{
+	for (int i = 0; i < map->nkeys; i++)
+	{
+		if (map->keys[i] == attnum)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_link_column(TableMap *map, AttrNumber attnum)
+{
+	for (int i = 0; i < map->nlinks; i++)
+	{
+		for (int j = 0; j < map->links[i].ncolumns; j++)
+		{
+			if (map->links[i].columns[j] == attnum)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void
+check_alter_command(TableMap *map, AlterTableCmd *cmd)
+{
+	AttrNumber	attnum = cmd->name == NULL ? InvalidAttrNumber :
+		get_attnum(map->relid, cmd->name);
+	ColumnMap  *column = attnum > 0 ? datamap_column_at(map, attnum) : NULL;
+
+	switch (cmd->subtype)
+	{
+		case AT_AlterColumnType:
+			if (column != NULL)
+				refuse(map, psprintf("change the type of personal column \"%s\"",
+									 cmd->name));
+			if (is_sealed_column(cmd->name) || is_key_column(map, attnum))
+				refuse(map, psprintf("change the type of column \"%s\"",
+									 cmd->name));
+			break;
+
+		case AT_SetNotNull:
+			/* of a searchable one NULL is stored as NULL: the server can tell */
+			if (column != NULL && !column->searchable)
+				refuse(map, psprintf("set NOT NULL on personal column \"%s\"",
+									 cmd->name));
+			break;
+
+		case AT_DropColumn:
+			if (is_sealed_column(cmd->name) || is_key_column(map, attnum) ||
+				is_link_column(map, attnum))
+				refuse(map, psprintf("drop column \"%s\"", cmd->name));
+			break;
+
+		case AT_ColumnDefault:
+		case AT_DropNotNull:
+			if (is_sealed_column(cmd->name))
+				refuse(map, psprintf("change column \"%s\"", cmd->name));
+			break;
+
+		case AT_DropConstraint:
+			if (cmd->name != NULL &&
+				strcmp(cmd->name, GUARD_CHECK_CONSTRAINT) == 0)
+				refuse(map, psprintf("drop constraint \"%s\"", cmd->name));
+			break;
+
+		case AT_EnableTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+			if (is_own_trigger(cmd->name))
+				refuse(map, psprintf("change trigger \"%s\"", cmd->name));
+			break;
+
+		case AT_AddInherit:
+			refuse(map, "change the inheritance");
+			break;
+
+		case AT_AddOf:
+			refuse(map, "change the type");
+			break;
+
+		default:
+			break;
+	}
+}
+
+/* The tables that become parents or children by this. */
+static void
+refuse_relatives(List *names, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		List	   *relids = add_protected(NIL, lfirst_node(RangeVar, lc));
+
+		if (relids != NIL)
+			refuse(datamap_lookup(linitial_oid(relids)), what);
+	}
+}
+
+static void
+check_alter(AlterTableStmt *stmt)
+{
+	List	   *relids = add_protected(NIL, stmt->relation);
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (relids != NIL)
+			check_alter_command(datamap_lookup(linitial_oid(relids)), cmd);
+		if (cmd->subtype == AT_AddInherit)
+			refuse_relatives(list_make1(cmd->def), "make a child");
+		if (cmd->subtype == AT_AttachPartition)
+			refuse_relatives(list_make1(((PartitionCmd *) cmd->def)->name),
+							 "make a partition");
+	}
+}
+
+static void
+check_rename(RenameStmt *stmt)
+{
+	List	   *relids;
+	TableMap   *map;
+
+	switch (stmt->renameType)
+	{
+		case OBJECT_COLUMN:
+		case OBJECT_TABCONSTRAINT:
+		case OBJECT_TRIGGER:
+			break;
+		default:
+			return;
+	}
+	relids = add_protected(NIL, stmt->relation);
+	if (relids == NIL)
+		return;
+	map = datamap_lookup(linitial_oid(relids));
+	if ((stmt->renameType == OBJECT_COLUMN &&
+		 is_sealed_column(stmt->subname)) ||
+		(stmt->renameType == OBJECT_TRIGGER &&
+		 is_own_trigger(stmt->subname)) ||
+		(stmt->renameType == OBJECT_TABCONSTRAINT &&
+		 strcmp(stmt->subname, GUARD_CHECK_CONSTRAINT) == 0))
+		refuse(map, psprintf("rename \"%s\"", stmt->subname));
+}
+
+/* The map has the column names of tables that are only declared, too. */
+static List *
+table_of_rename(RenameStmt *stmt)
+{
+	Oid			relid;
+
+	if (stmt->renameType != OBJECT_COLUMN)
+		return add_protected(NIL, stmt->relation);
+	relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	return OidIsValid(relid) ? list_make1_oid(relid) : NIL;
+}
+
+static void
+check_drop(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TRIGGER)
+		return;
+	foreach(lc, stmt->objects)
+	{
+		List	   *names = castNode(List, lfirst(lc));
+		char	   *trigger = strVal(llast(names));
+		List	   *relids;
+
+		if (!is_own_trigger(trigger))
+			continue;
+		relids = add_protected(NIL, table_of_object(names));
+		if (relids != NIL)
+			refuse(datamap_lookup(linitial_oid(relids)),
+				   psprintf("drop trigger \"%s\"", trigger));
+	}
+}
+
+/*
+ * CREATE INDEX CONCURRENTLY commits on its way: afterwards it is too late.
+ */
+static void
+check_concurrent_index(IndexStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(stmt->relation, AccessShareLock, true);
+	TableMap   *map = OidIsValid(relid) ? datamap_lookup(relid) : NULL;
+	Relation	rel;
+
+	if (map == NULL)
+		return;
+	stmt = transformIndexStmt(relid, copyObject(stmt), "");
+	rel = relation_open(relid, NoLock);
+	schema_check_new_index(rel, map, stmt);
+	relation_close(rel, AccessShareLock);
+}
+
+List *
+utility_before_ddl(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			check_alter((AlterTableStmt *) stmt);
+			return tables_of_alter((AlterTableStmt *) stmt);
+
+		case T_AlterDomainStmt:
+			return tables_of_domain(((AlterDomainStmt *) stmt)->typeName);
+
+		case T_AlterObjectSchemaStmt:
+			if (((AlterObjectSchemaStmt *) stmt)->objectType != OBJECT_TABLE)
+				return NIL;
+			return add_protected(NIL, ((AlterObjectSchemaStmt *) stmt)->relation);
+
+		case T_AlterPublicationStmt:
+			return tables_of_publication(((AlterPublicationStmt *) stmt)->pubobjects);
+
+		case T_CreatePublicationStmt:
+			return tables_of_publication(((CreatePublicationStmt *) stmt)->pubobjects);
+
+		case T_CreateStatsStmt:
+			if (!IsA(linitial(((CreateStatsStmt *) stmt)->relations), RangeVar))
+				return NIL;
+			return add_protected(NIL,
+								 linitial(((CreateStatsStmt *) stmt)->relations));
+
+		case T_CreateStmt:
+			refuse_relatives(((CreateStmt *) stmt)->inhRelations,
+							 "make a child");
+			return tables_of_create((CreateStmt *) stmt);
+
+		case T_CreateTrigStmt:
+			return add_protected(NIL, ((CreateTrigStmt *) stmt)->relation);
+
+		case T_DropStmt:
+			check_drop((DropStmt *) stmt);
+			return NIL;
+
+		case T_IndexStmt:
+			if (((IndexStmt *) stmt)->concurrent)
+				check_concurrent_index((IndexStmt *) stmt);
+			return add_protected(NIL, ((IndexStmt *) stmt)->relation);
+
+		case T_RenameStmt:
+			check_rename((RenameStmt *) stmt);
+			return table_of_rename((RenameStmt *) stmt);
+
+		case T_RuleStmt:
+			return add_protected(NIL, ((RuleStmt *) stmt)->relation);
+
+		default:
+			return NIL;
+	}
+}
+
+/* ---------- afterwards ---------- */
+
+/* An index on a column that is not searchable helps no query. */
+static void
+notice_useless_index(TableMap *map, IndexStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->indexParams)
+	{
+		IndexElem  *element = lfirst_node(IndexElem, lc);
+		AttrNumber	attnum = element->name == NULL ? InvalidAttrNumber :
+			get_attnum(map->relid, element->name);
+		ColumnMap  *column = attnum > 0 ? datamap_column_at(map, attnum) : NULL;
+
+		if (column != NULL && !column->searchable)
+			ereport(NOTICE,
+					(errmsg("no query can use an index on personal column \"%s\"",
+							element->name),
+					 errdetail("The column is not searchable: it stores no values.")));
+	}
+}
+
+void
+utility_after_ddl(Node *stmt, List *relids)
+{
+	ListCell   *lc;
+
+	CommandCounterIncrement();
+
+	if (IsA(stmt, RenameStmt) &&
+		((RenameStmt *) stmt)->renameType == OBJECT_COLUMN)
+		datamap_column_renamed(linitial_oid(relids),
+							   ((RenameStmt *) stmt)->subname,
+							   ((RenameStmt *) stmt)->newname);
+	foreach(lc, relids)
+		datamap_table_altered(lfirst_oid(lc));
+	CommandCounterIncrement();
+
+	foreach(lc, relids)
+	{
+		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		TableMap   *map = datamap_lookup(lfirst_oid(lc));
+
+		if (rel == NULL)
+			continue;
+		if (map != NULL)
+		{
+			schema_check_protected(rel, map);
+			if (IsA(stmt, CreateTrigStmt) || IsA(stmt, RenameStmt))
+				schema_check_triggers(rel, schema_check_specs(map),
+									  map->ncolumns);
+			if (IsA(stmt, IndexStmt))
+				notice_useless_index(map, (IndexStmt *) stmt);
+		}
+		relation_close(rel, AccessShareLock);
+	}
+}

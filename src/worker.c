@@ -1,0 +1,253 @@
+/*
+ * worker.c
+ *		The background workers that finish what a commit could not.
+ *
+ * A launcher that is connected to no database (one that is would block CREATE
+ * DATABASE ... TEMPLATE) starts short-lived workers, one after the other: for
+ * every database when the server starts, later for those with unfinished
+ * erasures, after a failure with growing pauses, and in recovery for every
+ * keystore in use, because there erasures arrive by replay.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "keystore_internal.h"
+#include "worker.h"
+
+#define LIBRARY				"gdpr"
+#define MAX_BACKOFF			6	/* doublings of gdpr.worker_naptime */
+
+PGDLLEXPORT void gdpr_launcher_main(Datum arg);
+PGDLLEXPORT void gdpr_worker_main(Datum arg);
+
+void
+worker_init(void)
+{
+	BackgroundWorker worker = {0};
+
+	if (IsBinaryUpgrade)
+		return;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = 5;
+	strlcpy(worker.bgw_library_name, LIBRARY, sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "gdpr_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "gdpr launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "gdpr launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+/* The worker of one database */
+
+void
+gdpr_worker_main(Datum arg)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "comparing tombstones with the keystore");
+	if (OidIsValid(get_extension_oid("gdpr", true)) &&
+		OidIsValid(keystore_relation("keystore_identity", true)))
+	{
+		uint8		id[UUID_LEN];
+
+		if (keystore_identity(id, NULL))
+			(void) keystore_heal();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	proc_exit(0);
+}
+
+/* The launcher */
+
+static void
+forget_latch(int code, Datum arg)
+{
+	keystore_shared->launcher = NULL;
+}
+
+/* Runs a worker to its end; false: it could not be started. */
+static bool
+run_worker(Oid database)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, LIBRARY, sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "gdpr_worker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "gdpr worker for database %u", database);
+	strlcpy(worker.bgw_type, "gdpr worker", sizeof(worker.bgw_type));
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	{
+		ereport(LOG,
+				(errmsg("could not start a worker to finish erasures"),
+				 errhint("Increase max_worker_processes.")));
+		return false;
+	}
+	if (WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_STARTED)
+		(void) WaitForBackgroundWorkerShutdown(handle);
+	pfree(handle);
+	return true;
+}
+
+static List *
+connectable_databases(void)
+{
+	List	   *databases = NIL;
+	MemoryContext context = CurrentMemoryContext;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (database->datallowconn)
+		{
+			MemoryContext transaction = MemoryContextSwitchTo(context);
+
+			databases = lappend_oid(databases, database->oid);
+			MemoryContextSwitchTo(transaction);
+		}
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return databases;
+}
+
+/* Databases whose keystore is in use and wants a look. */
+static List *
+databases_with_work(bool *failed)
+{
+	List	   *databases = NIL;
+	bool		replaying = RecoveryInProgress();
+	int			i;
+
+	for (i = 0; i < KEYSTORE_ENTRIES; i++)
+	{
+		KeystoreEntry *entry = &keystore_shared->entries[i];
+
+		if (!entry->used || !OidIsValid(entry->database))
+			continue;
+		if (pg_atomic_read_u32(&entry->pending) > 0)
+			*failed = true;
+		if (replaying ||
+			pg_atomic_read_u32(&entry->work) != 0 ||
+			pg_atomic_read_u32(&entry->prepared) != 0 ||
+			pg_atomic_read_u32(&entry->pending) > 0)
+			databases = lappend_oid(databases, entry->database);
+	}
+	return databases;
+}
+
+/* One look around; true: something is left to try again. */
+static bool
+look_around(void)
+{
+	List	   *connectable;
+	List	   *databases;
+	ListCell   *cell;
+	bool		failed = false;
+
+	if (keystore_directory_name() == NULL)
+		return false;
+	connectable = connectable_databases();
+	if (pg_atomic_exchange_u32(&keystore_shared->look_everywhere, 0) != 0)
+		databases = connectable;
+	else
+		databases = databases_with_work(&failed);
+	foreach(cell, databases)
+	{
+		Oid			database = lfirst_oid(cell);
+
+		if (list_member_oid(connectable, database) && !run_worker(database))
+		{
+			failed = true;
+			if (databases == connectable)
+				pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
+			break;
+		}
+	}
+	failed = false;
+	(void) databases_with_work(&failed);
+	return failed;
+}
+
+void
+gdpr_launcher_main(Datum arg)
+{
+	MemoryContext context;
+	int			failures = 0;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	keystore_shared->launcher = MyLatch;
+	before_shmem_exit(forget_latch, (Datum) 0);
+	context = AllocSetContextCreate(TopMemoryContext, "gdpr launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		long		pause;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		MemoryContextSwitchTo(context);
+		failures = look_around() ? Min(failures + 1, MAX_BACKOFF) : 0;
+		MemoryContextReset(context);
+
+		pause = (long) guc_worker_naptime << (failures > 0 ? failures - 1 : 0);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 pause, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
