@@ -14,12 +14,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -109,12 +109,23 @@ relation_facts(Oid relid, Oid *owner, int *natts)
 
 /* ---------- what is installed ---------- */
 
+/* By the catalog alone: the session may lack rights on the schema. */
 static Oid
 function_oid(const char *name, int nargs, const Oid *args)
 {
-	return LookupFuncName(list_make2(makeString("gdpr"),
-									 makeString(pstrdup(name))),
-						  nargs, args, false);
+	oidvector  *types = buildoidvector(args, nargs);
+	Oid			result = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+										 CStringGetDatum(name),
+										 PointerGetDatum(types),
+										 ObjectIdGetDatum(oids.schema));
+
+	if (!OidIsValid(result))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function gdpr.%s is missing", name),
+				 errhint("ALTER EXTENSION gdpr UPDATE, or install the matching library.")));
+	pfree(types);
+	return result;
 }
 
 static Oid
@@ -128,17 +139,19 @@ type_oid(const char *name)
 static void
 load_oids(void)
 {
+	Oid			extension;
 	Oid			args[3];
 	size_t		i;
 
 	memset(&oids, 0, sizeof(oids));
-	oids_valid = true;
 	oids.schema = get_namespace_oid("gdpr", true);
-	if (!OidIsValid(oids.schema))
+	extension = OidIsValid(oids.schema) ? get_extension_oid("gdpr", true) :
+		InvalidOid;
+	if (!OidIsValid(extension))
+	{
+		oids_valid = true;
 		return;
-	oids.extension = get_extension_oid("gdpr", true);
-	if (!OidIsValid(oids.extension))
-		return;
+	}
 	oids.sealed_type = type_oid("sealed");
 	oids.column_ref_type = type_oid("column_ref");
 	for (i = 0; i < lengthof(map_relids); i++)
@@ -147,11 +160,7 @@ load_oids(void)
 	/* while CREATE EXTENSION runs, not everything is there yet */
 	for (i = 0; i < lengthof(map_relids); i++)
 		if (!OidIsValid(map_relids[i]))
-		{
-			oids.extension = InvalidOid;
-			oids_valid = false;
 			return;
-		}
 
 	args[0] = oids.sealed_type;
 	args[1] = oids.column_ref_type;
@@ -167,6 +176,8 @@ load_oids(void)
 	args[1] = BYTEAOID;
 	args[2] = oids.column_ref_type;
 	oids.mark = function_oid("mark", 3, args);
+	oids.extension = extension;
+	oids_valid = true;
 }
 
 const GdprOids *

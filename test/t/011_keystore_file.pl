@@ -212,7 +212,7 @@ for my $kind ('die_before', 'die_halfway', 'die_after')
 		is($now, $key, "rotation, $kind at $point: same keys") if $now ne $key;
 	}
 	cmp_ok($point, '>', 3, "rotation, $kind: tried at $point operations, always the same keys");
-	my @keks = glob("$node->{keys}/*.kek.*");
+	my @keks = glob("$node->{keys}/$id.kek.*");
 	my $current = $node->safe_psql('postgres', 'SELECT kek_version FROM gdpr.keystore_status()');
 	is_deeply([ map { /kek\.(\d+)$/ } @keks ], [$current], "rotation, $kind: one key remains, of the current version");
 	is($node->safe_psql('postgres', 'SELECT problem IS NULL FROM gdpr.keystore_status()'), 't',
