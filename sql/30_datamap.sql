@@ -125,9 +125,13 @@ $$;
 COMMENT ON FUNCTION gdpr.row_key(regclass) IS 'the primary key columns of a table, empty if it has none';
 REVOKE ALL ON FUNCTION gdpr.row_key(regclass) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.assert_declarable(relation regclass) RETURNS void
+CREATE FUNCTION gdpr.assert_declarable(relation regclass, on_forget text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF on_forget IS NULL OR on_forget NOT IN ('delete', 'erase', 'keep') THEN
+        RAISE EXCEPTION 'on_forget is "%"', on_forget
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''delete'', ''erase'' or ''keep''.';
+    END IF;
     IF (SELECT relkind FROM pg_class WHERE oid = relation) IS DISTINCT FROM 'r' THEN
         RAISE EXCEPTION '% is not an ordinary table', relation
             USING ERRCODE = 'wrong_object_type',
@@ -144,8 +148,8 @@ BEGIN
                   HINT = format('SELECT gdpr.undeclare_table(%L) withdraws its declaration.', relation);
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.assert_declarable(regclass) IS 'raises an error unless a table can be declared';
-REVOKE ALL ON FUNCTION gdpr.assert_declarable(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.assert_declarable(regclass, text) IS 'raises an error unless a table can be declared';
+REVOKE ALL ON FUNCTION gdpr.assert_declarable(regclass, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_key(relation regclass, key name[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -217,7 +221,7 @@ BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM gdpr.assert_declarable(relation);
+    PERFORM gdpr.assert_declarable(relation, on_forget);
     names := CASE WHEN key IS NULL THEN gdpr.row_key(relation) ELSE gdpr.column_list(relation, key) END;
     IF names = '{}' THEN
         RAISE EXCEPTION 'table % has no primary key', relation
@@ -238,7 +242,7 @@ BEGIN
     IF relation IS NULL OR via IS NULL THEN
         RAISE EXCEPTION 'relation or via is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM gdpr.assert_declarable(relation);
+    PERFORM gdpr.assert_declarable(relation, on_forget);
     IF on_forget = 'keep' AND coalesce(ground, '') = '' THEN
         RAISE EXCEPTION 'table % cannot be kept without a legal ground', relation
             USING ERRCODE = 'null_value_not_allowed',
@@ -304,6 +308,15 @@ BEGIN
     WHERE a.attrelid = relation AND a.attname = "column" AND a.attnum > 0 AND NOT a.attisdropped;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'column "%" of table % does not exist', "column", relation USING ERRCODE = 'undefined_column';
+    END IF;
+    IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = mapped.id AND c.name = "column") THEN
+        RAISE EXCEPTION 'column "%" of table % is declared already', "column", relation
+            USING ERRCODE = 'GD006',
+                  HINT = format('SELECT gdpr.undeclare_table(%L) withdraws the table''s declaration.', relation);
+    END IF;
+    IF normalize IS NULL OR normalize NOT IN ('none', 'lower') THEN
+        RAISE EXCEPTION 'normalize is "%"', normalize
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''none'' or ''lower''.';
     END IF;
     IF "column" = ANY (mapped.key_columns::text[]) THEN
         RAISE EXCEPTION 'column "%" of table % is part of its key and cannot be sealed', "column", relation

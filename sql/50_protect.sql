@@ -56,7 +56,7 @@ BEGIN
     END IF;
     SELECT p.relation INTO parent
     FROM gdpr.mapped_link l JOIN gdpr.mapped_table p ON p.id = l.parent_id
-    WHERE l.table_id = mapped.id AND p.id <> mapped.id AND NOT p.protected LIMIT 1;
+    WHERE l.table_id = mapped.id AND p.id <> mapped.id AND NOT p.protected ORDER BY p.id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'table %, through which % leads to a person, is not protected', parent, relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.protect(%L).', parent);
@@ -140,7 +140,7 @@ BEGIN
     END IF;
     SELECT c.relation INTO child
     FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
-    WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected LIMIT 1;
+    WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'table % leads to a person through %', child, relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);

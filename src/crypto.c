@@ -29,6 +29,8 @@ typedef struct CipherSlot
 } CipherSlot;
 
 static CipherSlot ecb = {"AES-256-ECB", NULL, NULL};
+static CipherSlot ecb_kept = {"AES-256-ECB", NULL, NULL};
+static uint8_t ecb_kept_key[CRYPTO_KEY_BYTES];	/* zero: none */
 static CipherSlot ecb_inverse = {"AES-256-ECB", NULL, NULL};
 static CipherSlot cbc = {"AES-256-CBC", NULL, NULL};
 static CipherSlot gcm_seal = {"AES-256-GCM", NULL, NULL};
@@ -58,9 +60,14 @@ cipher_init(CipherSlot *slot, bool encrypt, const uint8_t *key,
 		ctx = EVP_CIPHER_CTX_new();
 		if (ctx == NULL)
 			return false;
+		/*
+		 * Padding is off for decryption only: encryption is never finished,
+		 * so none is written, and turning it off costs a parameter call with
+		 * every key.
+		 */
 		if (EVP_CipherInit_ex2(ctx, slot->cipher, NULL, NULL,
 							   encrypt ? 1 : 0, NULL) != 1 ||
-			EVP_CIPHER_CTX_set_padding(ctx, 0) != 1)
+			(!encrypt && EVP_CIPHER_CTX_set_padding(ctx, 0) != 1))
 		{
 			EVP_CIPHER_CTX_free(ctx);
 			return false;
@@ -95,6 +102,8 @@ void
 crypto_forget(void)
 {
 	cipher_drop(&ecb);
+	cipher_drop(&ecb_kept);
+	crypto_wipe(ecb_kept_key, sizeof(ecb_kept_key));
 	cipher_drop(&ecb_inverse);
 	cipher_drop(&cbc);
 	cipher_drop(&gcm_seal);
@@ -140,6 +149,30 @@ crypto_prf(const uint8_t key[CRYPTO_KEY_BYTES],
 	return cipher_init(&ecb, true, key, NULL) &&
 		EVP_EncryptUpdate(ecb.ctx, out, &len, in,
 						  nblocks * CRYPTO_BLOCK_BYTES) == 1 &&
+		len == nblocks * CRYPTO_BLOCK_BYTES;
+}
+
+/* The same, for a key that comes again and again: it stays set up. */
+bool
+crypto_prf_again(const uint8_t key[CRYPTO_KEY_BYTES],
+				 const uint8_t *in, uint8_t *out, int nblocks)
+{
+	int			len = 0;
+
+	if (nblocks < 0 || nblocks > INT_MAX / CRYPTO_BLOCK_BYTES)
+		return false;
+	if (ecb_kept.ctx == NULL ||
+		!crypto_equal(ecb_kept_key, key, CRYPTO_KEY_BYTES))
+	{
+		if (!cipher_init(&ecb_kept, true, key, NULL))
+		{
+			cipher_drop(&ecb_kept);
+			return false;
+		}
+		memcpy(ecb_kept_key, key, CRYPTO_KEY_BYTES);
+	}
+	return EVP_EncryptUpdate(ecb_kept.ctx, out, &len, in,
+							 nblocks * CRYPTO_BLOCK_BYTES) == 1 &&
 		len == nblocks * CRYPTO_BLOCK_BYTES;
 }
 

@@ -30,6 +30,10 @@ extern bool crypto_equal(const void *a, const void *b, size_t len);
 extern bool crypto_prf(const uint8_t key[CRYPTO_KEY_BYTES],
 					   const uint8_t *in, uint8_t *out, int nblocks);
 
+/* the same; faster while the key is the one of the last call */
+extern bool crypto_prf_again(const uint8_t key[CRYPTO_KEY_BYTES],
+							 const uint8_t *in, uint8_t *out, int nblocks);
+
 /* CBC-MAC of a fixed-length message, len a multiple of 16; never two lengths under one key */
 extern bool crypto_mac(const uint8_t key[CRYPTO_KEY_BYTES],
 					   const uint8_t *msg, size_t len,

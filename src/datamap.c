@@ -337,9 +337,12 @@ read_rows(MapCache *cache, int which, int ncolumns, RowReader read)
 	pfree(isnull);
 }
 
-/* The attribute numbers of a name[] in a relation; an error if one is gone. */
+/*
+ * The attribute numbers of a name[] in a relation.  If one is gone, table is
+ * of no use until the map is mended; other tables are.
+ */
 static int
-read_attnums(Oid relid, Datum array, AttrNumber *attnums)
+read_attnums(TableMap *table, Oid relid, Datum array, AttrNumber *attnums)
 {
 	Datum	   *names;
 	int			n;
@@ -353,11 +356,7 @@ read_attnums(Oid relid, Datum array, AttrNumber *attnums)
 	{
 		attnums[i] = get_attnum(relid, NameStr(*DatumGetName(names[i])));
 		if (attnums[i] == InvalidAttrNumber)
-			ereport(ERROR,
-					(errcode(ERRCODE_GDPR_DATA_MAP),
-					 errmsg("column \"%s\" of table \"%s\" is in the data map but does not exist",
-							NameStr(*DatumGetName(names[i])),
-							get_rel_name(relid))));
+			table->missing = pstrdup(NameStr(*DatumGetName(names[i])));
 	}
 	return n;
 }
@@ -382,7 +381,7 @@ make_table(const Datum *values)
 	table->context = CurrentMemoryContext;
 	table->sealed_attnum = get_attnum(relid, "gdpr_sealed");
 	relation_facts(relid, NULL, &table->natts);
-	table->nkeys = read_attnums(relid, values[MT_KEYS], table->keys);
+	table->nkeys = read_attnums(table, relid, values[MT_KEYS], table->keys);
 	table->on_forget =
 		parse_on_forget(TextDatumGetCString(values[MT_ON_FORGET]));
 	table->by_attnum = palloc0(sizeof(ColumnMap *) * (table->natts + 1));
@@ -470,9 +469,9 @@ add_link(TableMap *table, const Datum *values)
 				(errcode(ERRCODE_GDPR_DATA_MAP),
 				 errmsg("the table through which table \"%s\" leads to a person does not exist",
 						get_rel_name(table->relid))));
-	link->ncolumns = read_attnums(table->relid, values[ML_COLUMN_NAMES],
-								  link->columns);
-	read_attnums(link->parent_relid, values[ML_PARENT_COLUMN_NAMES],
+	link->ncolumns = read_attnums(table, table->relid,
+								  values[ML_COLUMN_NAMES], link->columns);
+	read_attnums(table, link->parent_relid, values[ML_PARENT_COLUMN_NAMES],
 				 link->parent_columns);
 }
 
@@ -687,6 +686,18 @@ get_map(void)
 
 /* ---------- look-ups ---------- */
 
+static TableMap *
+usable(TableMap *table)
+{
+	if (table != NULL && table->missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("column \"%s\" is in the data map of table \"%s\" but does not exist",
+						table->missing, get_rel_name(table->relid)),
+				 errhint("Rename the column back, with the library preloaded.")));
+	return table;
+}
+
 TableMap *
 datamap_lookup(Oid relid)
 {
@@ -696,7 +707,7 @@ datamap_lookup(Oid relid)
 	if (cache == NULL)
 		return NULL;
 	entry = hash_search(cache->relations, &relid, HASH_FIND, NULL);
-	return entry ? entry->table : NULL;
+	return entry ? usable(entry->table) : NULL;
 }
 
 bool
@@ -722,7 +733,10 @@ datamap_column(int32 column_id)
 	if (cache == NULL)
 		return NULL;
 	entry = hash_search(cache->columns, &column_id, HASH_FIND, NULL);
-	return entry ? entry->column : NULL;
+	if (entry == NULL)
+		return NULL;
+	(void) usable(entry->column->table);
+	return entry->column;
 }
 
 TableMap *
@@ -730,7 +744,7 @@ datamap_table(int32 table_id)
 {
 	MapCache   *cache = get_map();
 
-	return cache ? table_by_id(cache, table_id) : NULL;
+	return cache ? usable(table_by_id(cache, table_id)) : NULL;
 }
 
 List *
@@ -751,7 +765,7 @@ datamap_tables(Oid parent_relid)
 		for (i = 0; i < table->nlinks && !wanted; i++)
 			wanted = table->links[i].parent_relid == parent_relid;
 		if (wanted)
-			result = lappend(result, table);
+			result = lappend(result, usable(table));
 	}
 	return result;
 }

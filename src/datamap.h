@@ -94,6 +94,8 @@ typedef struct TableMap
 	ColumnMap **by_attnum;		/* natts + 1 entries, NULL where not personal */
 	MemoryContext context;		/* holds all of it; modules may hang state below */
 	void	   *check_state;	/* prepared CHECK constraints */
+	char	   *missing;		/* a column of the map that does not exist: the
+								 * look-ups raise the error */
 } TableMap;
 
 /* OIDs of what the planner and the guard put into plans. */

@@ -56,6 +56,7 @@ typedef struct KeyCaches
 	uint64		path_number;	/* 0: none */
 	int			path_top;
 	uint8		path[KEYTREE_NUMBER_LEVEL + 1][CRYPTO_KEY_BYTES];
+	uint8		sibling[KEYTREE_NUMBER_LEVEL + 1][CRYPTO_KEY_BYTES];	/* below path_top */
 
 	CachedKey	inner40[INNER_SLOTS_40];
 	CachedKey	inner32[INNER_SLOTS_32];
@@ -220,11 +221,23 @@ start_level(uint64 number)
 	{
 		uint64		differ = caches->path_number ^ number;
 
+		caches->path_number = 0;	/* until walk_down() is through */
 		shared = KEYTREE_NUMBER_LEVEL;
 		if (differ != 0)
 			shared -= pg_leftmost_one_pos64(differ) + 1;
 		if (shared < caches->path_top)
 			shared = -1;
+		else if (differ != 0)
+		{
+			uint8		other[CRYPTO_KEY_BYTES];
+
+			/* one step further the paths part: there, the sibling is known */
+			shared++;
+			memcpy(other, caches->sibling[shared], CRYPTO_KEY_BYTES);
+			memcpy(caches->sibling[shared], caches->path[shared], CRYPTO_KEY_BYTES);
+			memcpy(caches->path[shared], other, CRYPTO_KEY_BYTES);
+			crypto_wipe(other, sizeof(other));
+		}
 	}
 	for (i = 0; i < INNER_LEVELS && inner_level[i] > shared; i++)
 	{
@@ -247,11 +260,10 @@ walk_down(uint64 number, int level)
 {
 	int			i;
 
-	caches->path_number = 0;
 	for (; level < KEYTREE_NUMBER_LEVEL; level++)
-		if (!keytree_child(caches->path[level], KEYTREE_SUBJECT, level,
-						   (int) (number >> (KEYTREE_NUMBER_LEVEL - 1 - level)) & 1,
-						   caches->path[level + 1]))
+		if (!keytree_children(caches->path[level], KEYTREE_SUBJECT, level,
+							  (int) (number >> (KEYTREE_NUMBER_LEVEL - 1 - level)) & 1,
+							  caches->path[level + 1], caches->sibling[level + 1]))
 			return false;
 	caches->path_number = number;
 	for (i = 0; i < INNER_LEVELS; i++)

@@ -156,12 +156,10 @@ keytree_compare(const void *a, const void *b)
 	return (int) x->level - (int) y->level;
 }
 
-bool
-keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
-			  int i, uint8_t child[CRYPTO_KEY_BYTES])
+/* The blocks that make child i: B(tree, level, i, 0) and B(.., 1). */
+static void
+child_blocks(uint8_t *blocks, int tree, int level, int i)
 {
-	uint8_t		blocks[HALVES * CRYPTO_BLOCK_BYTES];
-
 	for (int half = 0; half < HALVES; half++)
 	{
 		uint8_t    *block = blocks + half * CRYPTO_BLOCK_BYTES;
@@ -174,7 +172,34 @@ keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
 		block[14] = 0;
 		block[15] = 0;
 	}
+}
+
+bool
+keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
+			  int i, uint8_t child[CRYPTO_KEY_BYTES])
+{
+	uint8_t		blocks[HALVES * CRYPTO_BLOCK_BYTES];
+
+	child_blocks(blocks, tree, level, i);
 	return crypto_prf(seed, blocks, child, HALVES);
+}
+
+bool
+keytree_children(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
+				 int i, uint8_t child[CRYPTO_KEY_BYTES],
+				 uint8_t sibling[CRYPTO_KEY_BYTES])
+{
+	uint8_t		blocks[2 * HALVES * CRYPTO_BLOCK_BYTES];
+	uint8_t		out[2 * CRYPTO_KEY_BYTES];
+	bool		ok;
+
+	child_blocks(blocks, tree, level, i);
+	child_blocks(blocks + HALVES * CRYPTO_BLOCK_BYTES, tree, level, 1 - i);
+	ok = crypto_prf(seed, blocks, out, 2 * HALVES);
+	memcpy(child, out, CRYPTO_KEY_BYTES);
+	memcpy(sibling, out + CRYPTO_KEY_BYTES, CRYPTO_KEY_BYTES);
+	crypto_wipe(out, sizeof(out));
+	return ok;
 }
 
 bool
@@ -220,7 +245,7 @@ keytree_segment_key(const uint8_t subject_leaf[CRYPTO_KEY_BYTES],
 		put_be(block + 13, (uint64_t) (category * KEYTREE_MONTHS + month), 2);
 		block[15] = (uint8_t) c;
 	}
-	ok = crypto_prf(expiry_leaf, blocks, other, HALVES) &&
+	ok = crypto_prf_again(expiry_leaf, blocks, other, HALVES) &&
 		crypto_prf(subject_leaf, blocks, key, HALVES);
 	for (int i = 0; ok && i < CRYPTO_KEY_BYTES; i++)
 		key[i] ^= other[i];

@@ -94,6 +94,12 @@ extern int	keytree_compare(const void *a, const void *b);
 extern bool keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree,
 						  int level, int i, uint8_t child[CRYPTO_KEY_BYTES]);
 
+/* both children of a binary node, child i first: cheaper than one by one */
+extern bool keytree_children(const uint8_t seed[CRYPTO_KEY_BYTES], int tree,
+							 int level, int i,
+							 uint8_t child[CRYPTO_KEY_BYTES],
+							 uint8_t sibling[CRYPTO_KEY_BYTES]);
+
 /* the seed of `node`, at or below from->node; false also when it is not */
 extern bool keytree_descend(const KeytreeSeed *from, KeytreeNode node,
 							uint8_t seed[CRYPTO_KEY_BYTES]);

@@ -77,10 +77,7 @@ physical_at_abort(XactEvent event, void *arg)
 static bool
 plan_is_physical(const char *query_string)
 {
-	bool		next = physical_next;
-
-	physical_next = false;
-	return next || guc_physical || physical_depth > 0 ||
+	return guc_physical || physical_depth > 0 ||
 		am_walsender || IsLogicalWorker() || IsBinaryUpgrade ||
 		(query_string != NULL &&
 		 strncmp(query_string, REWRITE_PHYSICAL,
@@ -227,12 +224,6 @@ reveal_column(const Var *var, const TableMap *map, const ColumnMap *column,
 		same->location = -1;
 		return (Node *) same;
 	}
-
-	/* drivers ask for length, precision and scale of a result column */
-	if (var->vartypmod >= 0)
-		return (Node *) makeRelabelType((Expr *) call, var->vartype,
-										var->vartypmod, var->varcollid,
-										COERCE_IMPLICIT_CAST);
 	return (Node *) call;
 }
 
@@ -282,6 +273,18 @@ rewrite_var(Var *var, QueryLevel *level)
 	if (column == NULL)
 		return (Node *) copyObject(var);
 	return reveal_column(var, map, column, flags);
+}
+
+static bool
+keep_physical(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		((Var *) node)->location = PHYSICAL_LOCATION;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, keep_physical, context, 0);
+	return expression_tree_walker(node, keep_physical, context);
 }
 
 static Node *rewrite_query(Query *query, QueryLevel *up);
@@ -449,12 +452,59 @@ rewrite_query(Query *query, QueryLevel *up)
 	return (Node *) result;
 }
 
+/*
+ * A function call has no type modifier, and drivers ask for length, precision
+ * and scale of result columns: put those of the query into the finished plan.
+ * (Relabelling each call would do it too, but the planner merges nested
+ * relabelling, and then no longer recognizes GROUP BY expressions.)
+ */
+static void
+restore_typmods(PlannedStmt *plan, Query *query)
+{
+	List	   *outputs = query->commandType == CMD_SELECT ?
+		query->targetList : query->returningList;
+	ListCell   *lc;
+
+	foreach(lc, plan->planTree->targetlist)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+		TargetEntry *output = tle->resjunk ? NULL :
+			get_tle_by_resno(outputs, tle->resno);
+		int32		typmod;
+
+		if (output == NULL || output->resjunk)
+			continue;
+		typmod = exprTypmod((Node *) output->expr);
+		if (typmod < 0 || exprTypmod((Node *) tle->expr) == typmod ||
+			exprType((Node *) tle->expr) != exprType((Node *) output->expr))
+			continue;
+		if (IsA(tle->expr, Var))
+			((Var *) tle->expr)->vartypmod = typmod;
+		else
+			tle->expr = (Expr *) makeRelabelType(tle->expr,
+												 exprType((Node *) tle->expr),
+												 typmod,
+												 exprCollation((Node *) tle->expr),
+												 COERCE_IMPLICIT_CAST);
+	}
+}
+
 static PlannedStmt *
 rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 				ParamListInfo boundParams)
 {
-	/* first, so that "the next plan" is this one */
 	bool		physical = plan_is_physical(query_string);
+	bool		physical_outputs = physical_next;
+	Query	   *original = NULL;
+	PlannedStmt *plan;
+
+	physical_next = false;
+
+	/* what the COPY of a table is, or pg_dump's cursor; else nothing to reveal */
+	if (physical_outputs &&
+		(list_length(parse->rtable) != 1 ||
+		 linitial_node(RangeTblEntry, parse->rtable)->rtekind != RTE_RELATION))
+		physical = true;
 
 	if (!physical && parse->commandType != CMD_UTILITY &&
 		datamap_oids() != NULL && datamap_any_protected() &&
@@ -462,14 +512,22 @@ rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 	{
 		if (!guc_allow_plaintext_copies)
 			rewrite_check_copies(parse);
+		original = parse;
 		parse = copyObject(parse);
+		if (physical_outputs)
+			keep_physical((Node *) parse->targetList, NULL);
 		rewrite_add_searches(parse);
 		parse = castNode(Query, rewrite_query(parse, NULL));
 	}
 
 	if (prev_planner)
-		return prev_planner(parse, query_string, cursorOptions, boundParams);
-	return standard_planner(parse, query_string, cursorOptions, boundParams);
+		plan = prev_planner(parse, query_string, cursorOptions, boundParams);
+	else
+		plan = standard_planner(parse, query_string, cursorOptions,
+								boundParams);
+	if (original != NULL)
+		restore_typmods(plan, original);
+	return plan;
 }
 
 void

@@ -30,8 +30,9 @@ extern void rewrite_physical_begin(void);
 extern void rewrite_physical_end(void);
 
 /*
- * The next plan is physical, whatever it is for; only that one.  Returns what
- * was set before, to be given back in PG_FINALLY.
+ * The next plan, whatever it is for, puts out columns as they are stored; only
+ * that one.  Row-level security in it goes by values all the same.  Returns
+ * what was set before, to be given back in PG_FINALLY.
  */
 extern bool rewrite_physical_next(bool on);
 

@@ -73,7 +73,10 @@ relation_changed(Datum arg, Oid relid)
 
 static bool relation_reaches_protected(Oid relid);
 
-/* Does a parsed query read a protected table, through views too? */
+/*
+ * Does a parsed query read a protected table, through views too?  context: the
+ * view whose query it is, which has entries for itself, or NULL.
+ */
 static bool
 query_reaches_protected(Node *node, void *context)
 {
@@ -81,9 +84,11 @@ query_reaches_protected(Node *node, void *context)
 		return false;
 	if (IsA(node, RangeTblEntry))
 	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
+		Oid			relid = ((RangeTblEntry *) node)->relid;
 
-		return OidIsValid(rte->relid) && relation_reaches_protected(rte->relid);
+		return OidIsValid(relid) &&
+			(context == NULL || relid != *(Oid *) context) &&
+			relation_reaches_protected(relid);
 	}
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, query_reaches_protected,
@@ -105,7 +110,8 @@ relation_reaches_protected(Oid relid)
 		return false;
 
 	if (rel->rd_rel->relkind == RELKIND_VIEW)
-		result = query_reaches_protected((Node *) get_view_query(rel), NULL);
+		result = query_reaches_protected((Node *) get_view_query(rel),
+										 &relid);
 	else
 		/* a policy may read any table */
 		result = rel->rd_rel->relrowsecurity;

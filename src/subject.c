@@ -44,8 +44,8 @@ enum
 typedef struct ParentEntry
 {
 	uint8		key[32];		/* SHA-256 of relation, columns and values */
-	uint64		number;
-	bool		expected;		/* the row does not exist yet */
+	uint64		found;			/* its number, 0 if not looked up */
+	uint64		expected;		/* what it is to have when it comes, or 0 */
 } ParentEntry;
 
 /* A row whose children wait to be relinked */
@@ -93,8 +93,11 @@ forget_found(void)
 		return;
 	hash_seq_init(&scan, parents);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (!entry->expected)
+	{
+		entry->found = 0;
+		if (entry->expected == 0)
 			hash_search(parents, entry->key, HASH_REMOVE, NULL);
+	}
 	nfound = 0;
 }
 
@@ -369,21 +372,16 @@ read_parent(TableMap *table, LinkMap *link, const Datum *values, bool lock)
 	return number;
 }
 
-static void
-remember(const uint8 key[32], uint64 number, bool expected)
+static ParentEntry *
+enter_parent(const uint8 key[32])
 {
 	ParentEntry *entry;
-	bool		found;
+	bool		known;
 
-	if (!expected && nfound >= FOUND_LIMIT)
-		forget_found();
-	entry = hash_search(parents, key, HASH_ENTER, &found);
-	entry->number = number;
-	entry->expected = expected;
-	if (expected)
-		nexpected++;
-	else
-		nfound++;
+	entry = hash_search(parents, key, HASH_ENTER, &known);
+	if (!known)
+		entry->found = entry->expected = 0;
+	return entry;
 }
 
 /* Note by which columns parents that do not exist yet are expected. */
@@ -422,8 +420,8 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 	prepare_state();
 	parent_key(link, table->relid, link->columns, values, key);
 	entry = hash_search(parents, key, HASH_FIND, NULL);
-	if (entry != NULL && !entry->expected)
-		return entry->number;
+	if (entry != NULL && entry->found != 0)
+		return entry->found;
 	number = read_parent(table, link, values, lock);
 	if (number != 0)
 	{
@@ -437,15 +435,20 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 					 errmsg("the person to whom a row of table \"%s\" would belong was forgotten",
 							get_rel_name(table->relid)),
 					 errhint("Enter the person anew, as a new row.")));
-		remember(key, number, false);
+		if (nfound >= FOUND_LIMIT)
+			forget_found();
+		enter_parent(key)->found = number;
+		nfound++;
 		return number;
 	}
-	if (entry != NULL)
-		return entry->number;
-	number = keystore_next_number();
-	remember(key, number, true);
-	expect_parent(link);
-	return number;
+	entry = enter_parent(key);
+	if (entry->expected == 0)
+	{
+		entry->expected = keystore_next_number();
+		nexpected++;
+		expect_parent(link);
+	}
+	return entry->expected;
 }
 
 uint64
@@ -469,8 +472,8 @@ subject_expected(Relation rel, const TableMap *table, const Datum *values,
 			continue;
 		parent_key(link, table->relid, link->parent_columns, values, key);
 		entry = hash_search(parents, key, HASH_FIND, NULL);
-		if (entry != NULL && entry->expected)
-			return entry->number;
+		if (entry != NULL && entry->expected != 0)
+			return entry->expected;
 	}
 	return 0;
 }

@@ -63,6 +63,27 @@ checked_at_abort(XactEvent event, void *arg)
 
 /* ---------- COPY ---------- */
 
+/* Is this a list that COPY would take?  If not, its own error is the best. */
+static bool
+columns_exist(Relation rel, List *names)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Bitmapset  *seen = NULL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel),
+										strVal(lfirst(lc)));
+
+		if (attnum <= 0 || bms_is_member(attnum, seen) ||
+			TupleDescAttr(desc, attnum - 1)->attgenerated)
+			return false;
+		seen = bms_add_member(seen, attnum);
+	}
+	return true;
+}
+
 static bool
 names_column(List *names, const char *name)
 {
@@ -153,9 +174,15 @@ plan_copy(PlannedStmt *pstmt, bool *physical)
 	if (stmt->is_from && stmt->attlist != NIL)
 		return pstmt;
 
+	rel = relation_open(relid, NoLock);
+	if (!columns_exist(rel, stmt->attlist))
+	{
+		relation_close(rel, NoLock);
+		*physical = true;
+		return pstmt;
+	}
 	pstmt = copyObject(pstmt);
 	stmt = castNode(CopyStmt, pstmt->utilityStmt);
-	rel = relation_open(relid, NoLock);
 	columns = stmt->attlist != NIL ? stmt->attlist : application_columns(rel);
 	if (stmt->is_from)
 		stmt->attlist = columns;

@@ -8,7 +8,7 @@ SELECT gdpr.declare_table('crm.message', via => 'contact_id');
 SELECT gdpr.declare_column('crm.contact', 'first_name', category => 'identity');
 SELECT gdpr.declare_column('crm.contact', 'last_name', category => 'identity');
 SELECT gdpr.declare_column('crm.contact', 'born', category => 'identity');
-SELECT gdpr.declare_column('crm.contact', 'email', category => 'contact', searchable => true, "normalize" => 'lower');
+SELECT gdpr.declare_column('crm.contact', 'email', category => 'contact', searchable => true);
 SELECT gdpr.declare_column('crm.contact', 'phone', category => 'contact');
 SELECT gdpr.declare_column('crm.contact', 'iban', category => 'financial');
 SELECT gdpr.declare_column('crm.contact', 'notes', category => 'content');

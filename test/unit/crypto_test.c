@@ -229,11 +229,11 @@ test_gcm(void)
 		if (byte < 12)
 			where = nonce + byte;
 		else if (byte < 32)
-			where = aad + byte - 12;
+			where = aad + (byte - 12);
 		else if (byte < 92)
-			where = out + byte - 32;
+			where = out + (byte - 32);
 		else
-			where = tag + byte - 92;
+			where = tag + (byte - 92);
 		*where ^= (uint8_t) (1 << i % 8);
 		memset(back, 0xee, sizeof(back));
 		refused = refused &&
