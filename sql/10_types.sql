@@ -88,6 +88,11 @@ CREATE FUNCTION gdpr.subject_numbers(gdpr.sealed) RETURNS bigint[]
 COMMENT ON FUNCTION gdpr.subject_numbers(gdpr.sealed) IS
     'the numbers of all persons who have values in an envelope, the row''s own first';
 
+CREATE FUNCTION gdpr.has_values(gdpr.sealed, bigint, smallint) RETURNS boolean
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_has_values';
+COMMENT ON FUNCTION gdpr.has_values(gdpr.sealed, bigint, smallint) IS
+    'whether an envelope holds values of a person, in one category unless that is NULL';
+
 CREATE FUNCTION gdpr.is_sealed(gdpr.sealed, integer, integer, VARIADIC "any") RETURNS boolean
     LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'gdpr_is_sealed';
 COMMENT ON FUNCTION gdpr.is_sealed(gdpr.sealed, integer, integer, VARIADIC "any") IS
@@ -114,9 +119,9 @@ CREATE FUNCTION gdpr.reveal(gdpr.sealed, gdpr.column_ref, VARIADIC "any") RETURN
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'gdpr_reveal';
 COMMENT ON FUNCTION gdpr.reveal(gdpr.sealed, gdpr.column_ref, VARIADIC "any") IS
     'the value of a personal column; only the planner can call it';
-CREATE FUNCTION gdpr.reveal_row("any", gdpr.column_ref) RETURNS "any"
+CREATE FUNCTION gdpr.reveal_row(anyelement, gdpr.column_ref) RETURNS anyelement
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'gdpr_reveal_row';
-COMMENT ON FUNCTION gdpr.reveal_row("any", gdpr.column_ref) IS
+COMMENT ON FUNCTION gdpr.reveal_row(anyelement, gdpr.column_ref) IS
     'a whole row with its personal columns revealed; only the planner can call it';
 CREATE FUNCTION gdpr.token("any", gdpr.column_ref) RETURNS "any"
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'gdpr_token';

@@ -29,7 +29,7 @@ REVOKE ALL ON FUNCTION gdpr.convert_table(regclass, boolean) FROM PUBLIC;
 CREATE FUNCTION gdpr.rewrite_statistics() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_rewrite_statistics';
 COMMENT ON FUNCTION gdpr.rewrite_statistics() IS
-    'writes pg_statistic anew, so that removed statistics leave the disk; false if another session may still need old rows';
+    'writes pg_statistic and pg_statistic_ext_data anew, so that removed statistics leave the disk; false if another session may still need old rows';
 REVOKE ALL ON FUNCTION gdpr.rewrite_statistics() FROM PUBLIC;
 
 CREATE FUNCTION gdpr.protect_now(relation regclass) RETURNS void
@@ -109,7 +109,7 @@ BEGIN
     RAISE NOTICE '% rows of table % are sealed', n, relation;
 END $$;
 COMMENT ON FUNCTION gdpr.protect_now(regclass) IS
-    'seals a declared table, rows and schema, in the current transaction; for migrations. Statistics with values stay on disk until VACUUM FULL pg_statistic: use CALL gdpr.protect() where that matters';
+    'seals a declared table, rows and schema, in the current transaction; for migrations. Statistics with values stay on disk until VACUUM FULL pg_statistic, pg_statistic_ext_data: use CALL gdpr.protect() where that matters';
 REVOKE ALL ON FUNCTION gdpr.protect_now(regclass) FROM PUBLIC;
 
 CREATE PROCEDURE gdpr.protect(relation regclass)
@@ -120,7 +120,7 @@ BEGIN
     -- the values that ANALYZE had sampled
     IF NOT gdpr.rewrite_statistics() THEN
         RAISE WARNING 'removed statistics may still be on disk, because another session may need them'
-            USING HINT = 'VACUUM FULL pg_catalog.pg_statistic when no old transaction runs.';
+            USING HINT = 'VACUUM FULL pg_catalog.pg_statistic, pg_catalog.pg_statistic_ext_data when no old transaction runs.';
     END IF;
 END $$;
 COMMENT ON PROCEDURE gdpr.protect(regclass) IS

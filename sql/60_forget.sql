@@ -116,16 +116,16 @@ BEGIN
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.on_forget <> 'keep' LOOP
         deleted := 0;
         erased := 0;
-        IF category_id IS NOT NULL OR item.on_forget = 'erase' OR item.has_others THEN
-            FOREACH number IN ARRAY numbers LOOP
-                IF number = person OR item.has_others THEN
-                    erased := erased + gdpr.forget_rows(item.relation, number, category_id, true);
-                END IF;
-            END LOOP;
-        END IF;
         IF category_id IS NULL AND item.on_forget = 'delete' THEN
-            SELECT r.deleted, r.erased INTO deleted, number FROM gdpr.forget_or_erase_rows(item.relation, person) r;
-            erased := greatest(erased - deleted, number);
+            SELECT r.deleted, r.erased INTO deleted, erased FROM gdpr.forget_or_erase_rows(item.relation, person) r;
+        ELSE
+            erased := gdpr.forget_rows(item.relation, person, category_id, true);
+        END IF;
+        -- and in rows of other people
+        IF item.has_others THEN
+            FOREACH number IN ARRAY numbers LOOP
+                erased := erased + gdpr.forget_rows(item.relation, number, category_id, true);
+            END LOOP;
         END IF;
         IF deleted > 0 OR erased > 0 THEN
             relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);

@@ -18,7 +18,9 @@
 #include "catalog/heap.h"
 #include "catalog/index.h"
 #include "catalog/pg_statistic.h"
+#include "catalog/pg_statistic_ext_data.h"
 #include "commands/cluster.h"
+#include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -158,32 +160,58 @@ copy_rows(Relation old, Relation new, TableMap *table, bool seal)
 	return rows;
 }
 
-/* Statistics hold values: remove those of the personal columns. */
+/*
+ * Statistics hold values: remove those of the personal columns, of the
+ * expressions in the table's indexes, and what extended statistics gathered.
+ */
 static void
-remove_statistics(TableMap *table)
+remove_statistics(Relation rel, TableMap *table)
 {
+	List	   *objects;
+	ListCell   *lc;
 	int			i;
 
 	for (i = 0; i < table->ncolumns; i++)
 		RemoveStatistics(table->relid, table->columns[i].attnum);
+	objects = RelationGetIndexList(rel);
+	foreach(lc, objects)
+		RemoveStatistics(lfirst_oid(lc), 0);
+	list_free(objects);
+	objects = RelationGetStatExtList(rel);
+	foreach(lc, objects)
+	{
+		RemoveStatisticsDataById(lfirst_oid(lc), false);
+		RemoveStatisticsDataById(lfirst_oid(lc), true);
+	}
+	list_free(objects);
 	removal_xid = GetTopTransactionId();
+}
+
+/* VACUUM FULL of a catalog.  False if removed rows had to be copied. */
+static bool
+rewrite_catalog(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessExclusiveLock);
+	TransactionId oldest = GetOldestNonRemovableTransactionId(rel);
+
+	compat_cluster_rel(rel);	/* closes it, keeps the lock */
+	return !TransactionIdIsValid(removal_xid) ||
+		TransactionIdPrecedes(removal_xid, oldest);
 }
 
 /*
  * gdpr.rewrite_statistics() RETURNS boolean
  *
- * VACUUM FULL pg_statistic, as a function.  False if a transaction older than
- * the removal still runs, for which removed rows had to be copied.
+ * VACUUM FULL of the catalogs that hold statistics, as a function.  False if a
+ * transaction older than the removal still runs, for which removed rows had to
+ * be copied.
  */
 Datum
 gdpr_rewrite_statistics(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(StatisticRelationId, AccessExclusiveLock);
-	TransactionId oldest = GetOldestNonRemovableTransactionId(rel);
-	bool		complete = !TransactionIdIsValid(removal_xid) ||
-		TransactionIdPrecedes(removal_xid, oldest);
+	bool		complete = rewrite_catalog(StatisticRelationId);
 
-	compat_cluster_rel(rel);	/* closes it, keeps the lock */
+	complete &= rewrite_catalog(StatisticExtDataRelationId);
 	PG_RETURN_BOOL(complete);
 }
 
@@ -224,7 +252,7 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 							  AccessExclusiveLock);
 	new = table_open(new_relid, NoLock);
 	rows = copy_rows(old, new, table, seal);
-	remove_statistics(table);
+	remove_statistics(old, table);
 	table_close(new, NoLock);
 	table_close(old, NoLock);
 	finish_heap_swap(relid, new_relid, false, false, false, true,

@@ -166,8 +166,10 @@ load_oids(void)
 	args[1] = oids.column_ref_type;
 	args[2] = ANYOID;
 	oids.reveal = function_oid("reveal", 3, args);
-	args[0] = ANYOID;
+	/* polymorphic: EXPLAIN looks fields of its result up */
+	args[0] = ANYELEMENTOID;
 	oids.reveal_row = function_oid("reveal_row", 2, args);
+	args[0] = ANYOID;
 	oids.token = function_oid("token", 2, args);
 	oids.token_array = function_oid("token_array", 2, args);
 	args[0] = BOOLOID;
@@ -593,8 +595,10 @@ finish_table(TableMap *table)
 			if (table->links[j].via == column->via)
 				column->link = &table->links[j];
 		if (column->link == NULL)
-			elog(ERROR, "column %d of the data map has no link %d",
-				 column->id, column->via);
+		{
+			column->link = &table->links[0];
+			table->incomplete = true;
+		}
 		table->by_attnum[column->attnum] = column;
 	}
 }
@@ -689,6 +693,12 @@ get_map(void)
 static TableMap *
 usable(TableMap *table)
 {
+	if (table != NULL && table->incomplete)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("the data map of table \"%s\" is incomplete",
+						get_rel_name(table->relid)),
+				 errhint("Restore the tables of schema gdpr from the same backup as the table.")));
 	if (table != NULL && table->missing != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),

@@ -21,7 +21,10 @@
 
 PG_FUNCTION_INFO_V1(gdpr_forget_rows);
 
-/* Which rows: by the person they belong to, or of whom they have values. */
+/*
+ * Which rows: by the person they belong to, or of whom they have values.  A
+ * row without a segment of anybody has nothing to erase.
+ */
 static char *
 rows_query(TableMap *table, bool erase, bool one_row)
 {
@@ -30,12 +33,14 @@ rows_query(TableMap *table, bool erase, bool one_row)
 	const char *whose = erase && table->nlinks > 1 ?
 		"gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.@>) ARRAY[$1]" :
 		"gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1";
-	const char *row = one_row ? " AND ctid OPERATOR(pg_catalog.=) $2" : "";
+	const char *filled = erase ?
+		" AND gdpr.has_values(gdpr_sealed, $1, $2)" : "";
+	const char *row = one_row ? " AND ctid OPERATOR(pg_catalog.=) $3" : "";
 
 	if (erase)
 		return psprintf(REWRITE_PHYSICAL
-						"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s%s",
-						name, whose, row);
+						"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s%s%s",
+						name, whose, filled, row);
 	return psprintf(REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s%s", name,
 					whose, row);
 }
@@ -50,8 +55,9 @@ rows_query(TableMap *table, bool erase, bool one_row)
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
 {
-	Oid			types[2] = {INT8OID, TIDOID};
-	Datum		args[2];
+	Oid			types[3] = {INT8OID, INT2OID, TIDOID};
+	Datum		args[3];
+	char		nulls[] = "   ";
 	TableMap   *table;
 	GuardMode	forget = {GUARD_FORGET, 0, KEYSTORE_ALL_CATEGORIES, false};
 	GuardMode	before;
@@ -72,14 +78,16 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		forget.category = PG_GETARG_INT16(2);
 	forget.erase = PG_GETARG_BOOL(3);
 	args[0] = PG_GETARG_DATUM(1);
-	args[1] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
+	args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
+	nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
+	args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
 
 	before = guard_set_mode(forget);
 	PG_TRY();
 	{
 		SPI_connect();
 		if (SPI_execute_with_args(rows_query(table, forget.erase, one_row),
-								  one_row ? 2 : 1, types, args, NULL, false,
+								  one_row ? 3 : 2, types, args, nulls, false,
 								  0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;

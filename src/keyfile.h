@@ -330,9 +330,9 @@ extern KeyfileResult keyfile_lease(Keyfile *kf, KeyfileLease *lease,
  * must be no file at path.  A crash leaves the old file or the new one, and
  * after an error the new one may be there (see keyfile_peek()).
  *
- * Refuses a file that keyfile_verify() would refuse, unless salvage: then
- * what is damaged becomes holes, for good.  dropped (may be NULL) counts
- * them.
+ * Refuses a file that keyfile_verify() would refuse (but leaves rubbish in
+ * freed records behind), unless salvage: then what is damaged becomes holes,
+ * for good.  dropped (may be NULL) counts them.
  */
 extern KeyfileResult keyfile_rewrite(Keyfile *kf, const char *path,
 									 const KeyfileIdentity *identity,

@@ -700,8 +700,14 @@ claim_keystore(void)
 			keystore_report(ERROR, keystore_session.path, &err);
 	}
 
+	/*
+	 * Another database may have had it since the server started: this one has
+	 * its own high-water mark and its own tombstones.
+	 */
 	LWLockAcquire(keystore_shared->lock, LW_EXCLUSIVE);
 	entry->database = MyDatabaseId;
+	entry->fenced = false;
+	pg_atomic_write_u64(&entry->next_number, 0);
 	LWLockRelease(keystore_shared->lock);
 }
 

@@ -454,19 +454,23 @@ gdpr_keystore_status(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 
 	problem = attach_problem();
-	if (problem != NULL)
+	if (problem == NULL)
 	{
-		values[14] = CStringGetTextDatum(problem);
-		nulls[14] = false;
-	}
-	else
-	{
+		uint32		pending = pg_atomic_read_u32(&keystore_session.entry->pending);
+
+		if (pending > 0)
+			problem = psprintf("the keys of %u erasures are not destroyed yet; the server's log says why", pending);
 		keystore_begin_read();
 		known = keyfile_refresh(keystore_session.file, NULL) == KEYFILE_OK;
 		keyfile_info(keystore_session.file, &info);
 		keystore_end_read();
-		values[6] = Int64GetDatum(pg_atomic_read_u32(&keystore_session.entry->pending));
+		values[6] = Int64GetDatum(pending);
 		nulls[6] = false;
+	}
+	if (problem != NULL)
+	{
+		values[14] = CStringGetTextDatum(problem);
+		nulls[14] = false;
 	}
 
 	if (keystore_identity(id, &created_at))

@@ -325,6 +325,27 @@ keystore_directory_name(void)
 	return directory[0] != '\0' ? directory : NULL;
 }
 
+bool
+keystore_directory_has_keystores(void)
+{
+	static const char suffix[] = ".keystore";
+	DIR		   *dir;
+	struct dirent *file;
+	bool		found = false;
+
+	if (directory[0] == '\0' || (dir = opendir(directory)) == NULL)
+		return false;
+	while (!found && (file = readdir(dir)) != NULL)
+	{
+		size_t		len = strlen(file->d_name);
+
+		found = len > strlen(suffix) &&
+			strcmp(file->d_name + len - strlen(suffix), suffix) == 0;
+	}
+	closedir(dir);
+	return found;
+}
+
 /* Key-encryption keys */
 
 static int

@@ -25,6 +25,8 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_control.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -240,6 +242,22 @@ keep_living(NodeList *list)
 }
 
 /*
+ * A tombstone that is visible need not be on disk yet: everything up to here
+ * is, after a record of our own is.
+ */
+static void
+flush_wal(void)
+{
+	char		nothing = 0;
+
+	if (RecoveryInProgress())
+		return;
+	XLogBeginInsert();
+	XLogRegisterData(&nothing, sizeof(nothing));
+	XLogFlush(XLogInsert(RM_XLOG_ID, XLOG_NOOP));
+}
+
+/*
  * Compares tombstones with the file and destroys what is left: all of them,
  * or those that came since the last time.  Raises if it cannot: then nothing
  * is served.
@@ -282,9 +300,7 @@ keystore_fence(bool all)
 	}
 	if (list.count > 0)
 	{
-		/* a tombstone that is visible need not be on disk yet */
-		if (!RecoveryInProgress())
-			XLogFlush(GetXLogInsertRecPtr());
+		flush_wal();
 		if (puncture(list.nodes, list.count, &damaged, &err) != KEYFILE_OK)
 			keystore_report(ERROR, keystore_session.path, &err);
 		ereport(LOG,
@@ -437,7 +453,7 @@ after_commit(void)
 		ereport(WARNING,
 				(errmsg("the keys of %d erasures are not destroyed yet", ncommit_nodes),
 				 errdetail("The erasures are committed, and the keys are not served any more. The background worker will try again."),
-				 errhint("See column \"problem\" of gdpr.keystore_status().")));
+				 errhint("See the server's log for the reason, and column \"pending\" of gdpr.keystore_status().")));
 		keystore_report(LOG, keystore_session.path, &err);
 	}
 	else if (damaged > 0)

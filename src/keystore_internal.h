@@ -162,6 +162,7 @@ extern bool keystore_admin_busy(void);
 extern void keystore_directory_startup(void);
 extern const char *keystore_directory_path(void);
 extern const char *keystore_directory_name(void);
+extern bool keystore_directory_has_keystores(void);
 extern void keystore_kek_path(const char *id, uint32 version,
 							  char path[MAXPGPATH]);
 extern void keystore_kek_get(const char *id, uint32 version,

@@ -420,7 +420,7 @@ rewrite_on_conflict(OnConflictExpr *from, QueryLevel *level)
 static Node *
 rewrite_query(Query *query, QueryLevel *up)
 {
-	QueryLevel	level = {query, up};
+	QueryLevel	level = {query, up, NULL};
 	OnConflictExpr *on_conflict = query->onConflict;
 	Query	   *result;
 	ListCell   *lc;

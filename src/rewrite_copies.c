@@ -119,7 +119,7 @@ is_personal(Node *node, void *context)
 static bool
 output_is_personal(Query *query, AttrNumber attnum, QueryLevel *up)
 {
-	QueryLevel	level = {query, up};
+	QueryLevel	level = {query, up, NULL};
 	List	   *outputs = query->commandType == CMD_SELECT ?
 		query->targetList : query->returningList;
 	ListCell   *lc;
@@ -213,7 +213,7 @@ check_copies_walker(Node *node, void *context)
 		return false;
 	if (IsA(node, Query))
 	{
-		QueryLevel	level = {(Query *) node, (QueryLevel *) context};
+		QueryLevel	level = {(Query *) node, (QueryLevel *) context, NULL};
 
 		check_stack_depth();
 		check_target(level.query, &level);

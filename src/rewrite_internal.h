@@ -19,6 +19,7 @@ typedef struct QueryLevel
 {
 	Query	   *query;
 	struct QueryLevel *up;
+	Query	   *subselect;		/* while in its testexpr: of an ANY sublink */
 } QueryLevel;
 
 /*

@@ -37,6 +37,9 @@
 #include "compat.h"
 #include "rewrite_internal.h"
 
+/* Name of an output column that is added to a subquery. */
+#define SEARCH_OUTPUT	"gdpr_search"
+
 /* A searchable column found below an expression. */
 typedef struct Searchable
 {
@@ -94,16 +97,16 @@ references_row(Node *node, void *context)
 	return expression_tree_walker(node, references_row, context);
 }
 
-/* Output column of a subquery with this expression; added where missing. */
+/* Output column of a query with this expression; added where missing. */
 static AttrNumber
-subquery_output(RangeTblEntry *rte, Node *expr)
+add_output(Query *query, Node *expr, bool *added)
 {
-	Query	   *sub = rte->subquery;
 	AttrNumber	attno;
 	int			position = 0;
 	ListCell   *lc;
 
-	foreach(lc, sub->targetList)
+	*added = false;
+	foreach(lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
 
@@ -111,31 +114,153 @@ subquery_output(RangeTblEntry *rte, Node *expr)
 			continue;
 		/* equal() ignores locations, which is where "physical" is said */
 		if (tle->resname != NULL &&
-			strcmp(tle->resname, "gdpr_search") == 0 && equal(tle->expr, expr))
+			strcmp(tle->resname, SEARCH_OUTPUT) == 0 &&
+			equal(tle->expr, expr))
 			return tle->resno;
 		position = foreach_current_index(lc) + 1;
 	}
 
 	/* what comes after is junk, known by its sort reference only */
 	attno = position + 1;
-	sub->targetList =
-		list_insert_nth(sub->targetList, position,
+	query->targetList =
+		list_insert_nth(query->targetList, position,
 						makeTargetEntry((Expr *) expr, attno,
-										pstrdup("gdpr_search"), false));
-	for_each_from(lc, sub->targetList, position + 1)
+										pstrdup(SEARCH_OUTPUT), false));
+	for_each_from(lc, query->targetList, position + 1)
 		lfirst_node(TargetEntry, lc)->resno++;
+	*added = true;
+	return attno;
+}
+
+/* The same of an RTE's subquery or CTE, which the RTE and the CTE describe. */
+static AttrNumber
+rte_output(RangeTblEntry *rte, CommonTableExpr *cte, Node *expr)
+{
+	bool		added;
+	AttrNumber	attno = add_output(cte ? (Query *) cte->ctequery :
+								   rte->subquery, expr, &added);
+
+	if (!added)
+		return attno;
 
 	/* names may be fewer, where the subquery got columns since */
 	while (list_length(rte->eref->colnames) < attno - 1)
 		rte->eref->colnames = lappend(rte->eref->colnames,
 									  makeString(pstrdup("")));
 	rte->eref->colnames = list_insert_nth(rte->eref->colnames, attno - 1,
-										  makeString(pstrdup("gdpr_search")));
+										  makeString(pstrdup(SEARCH_OUTPUT)));
+	if (cte != NULL)
+	{
+		Oid			type = exprType(expr);
+		int32		typmod = exprTypmod(expr);
+		Oid			collation = exprCollation(expr);
+
+		rte->coltypes = lappend_oid(rte->coltypes, type);
+		rte->coltypmods = lappend_int(rte->coltypmods, typmod);
+		rte->colcollations = lappend_oid(rte->colcollations, collation);
+		cte->ctecolnames = lappend(cte->ctecolnames,
+								   makeString(pstrdup(SEARCH_OUTPUT)));
+		cte->ctecoltypes = lappend_oid(cte->ctecoltypes, type);
+		cte->ctecoltypmods = lappend_int(cte->ctecoltypmods, typmod);
+		cte->ctecolcollations = lappend_oid(cte->ctecolcollations, collation);
+	}
 	return attno;
+}
+
+/*
+ * The CTE that an RTE stands for, if the planner will make it a subquery;
+ * *level: the query that has it.
+ */
+static CommonTableExpr *
+inlined_cte(RangeTblEntry *rte, QueryLevel **level)
+{
+	ListCell   *lc;
+
+	*level = rewrite_level_up(*level, rte->ctelevelsup);
+	foreach(lc, (*level)->query->cteList)
+	{
+		CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc);
+
+		if (strcmp(cte->ctename, rte->ctename) != 0)
+			continue;
+		return cte->cterefcount == 1 && !cte->cterecursive &&
+			!rte->self_reference &&
+			cte->ctematerialized != CTEMaterializeAlways ? cte : NULL;
+	}
+	return NULL;
 }
 
 static Node *physical_expr(QueryLevel *level, Node *expr, bool build,
 						   Searchable *found);
+
+/*
+ * A column of a subquery or CTE: have it put out the stored column, too.
+ * level: of the RTE; owner: of the CTE.
+ */
+static Node *
+physical_output(QueryLevel *level, RangeTblEntry *rte, CommonTableExpr *cte,
+				QueryLevel *owner, Var *var, bool build, Searchable *found)
+{
+	Query	   *query = cte ? castNode(Query, cte->ctequery) : rte->subquery;
+	QueryLevel	inner = {query, owner, NULL};
+	RowReference whole_row = {var->varno, 0, false};
+	TargetEntry *tle;
+	Node	   *result;
+
+	if (!can_add_output(query))
+		return NULL;
+	tle = get_tle_by_resno(query->targetList, var->varattno);
+	if (tle == NULL || tle->resjunk)
+		return NULL;
+	result = physical_expr(&inner, (Node *) tle->expr, build, found);
+	if (result == NULL || found->levelsup > 0 || found->lowered ||
+		query_tree_walker(level->query, references_row, &whole_row, 0))
+		return NULL;
+	found->varno = var->varno;
+	found->levelsup = var->varlevelsup;
+	if (!build)
+		return (Node *) var;
+
+	var = copyObject(var);
+	var->varattno = rte_output(rte, cte, result);
+	var->vartype = exprType(result);
+	var->vartypmod = exprTypmod(result);
+	var->varcollid = exprCollation(result);
+	var->varnosyn = var->varno;
+	var->varattnosyn = var->varattno;
+	return (Node *) var;
+}
+
+/* The same for what column IN (SELECT ...) compares with. */
+static Node *
+physical_param(QueryLevel *level, Param *param, bool build, Searchable *found)
+{
+	QueryLevel	inner = {level->subselect, level, NULL};
+	TargetEntry *tle;
+	Node	   *result;
+	bool		added;
+
+	if (level->subselect == NULL || param->paramkind != PARAM_SUBLINK ||
+		!can_add_output(level->subselect))
+		return NULL;
+	tle = get_tle_by_resno(level->subselect->targetList, param->paramid);
+	if (tle == NULL || tle->resjunk)
+		return NULL;
+	result = physical_expr(&inner, (Node *) tle->expr, build, found);
+	if (result == NULL || found->levelsup > 0)
+		return NULL;
+	/* not a relation of this query */
+	found->varno = 0;
+	if (!build)
+		return (Node *) param;
+
+	param = copyObject(param);
+	param->paramid = add_output(level->subselect, result, &added);
+	param->paramtype = exprType(result);
+	param->paramtypmod = exprTypmod(result);
+	param->paramcollid = exprCollation(result);
+	return (Node *) param;
+}
 
 static Node *
 physical_var(QueryLevel *here, Var *var, bool build, Searchable *found)
@@ -194,34 +319,15 @@ physical_var(QueryLevel *here, Var *var, bool build, Searchable *found)
 			}
 
 		case RTE_SUBQUERY:
-			{
-				QueryLevel	inner = {rte->subquery, level};
-				RowReference whole_row = {var->varno, 0, false};
-				TargetEntry *tle = get_tle_by_resno(rte->subquery->targetList,
-													var->varattno);
-				Var		   *output;
+			return physical_output(level, rte, NULL, level, var, build, found);
 
-				if (tle == NULL || tle->resjunk ||
-					!can_add_output(rte->subquery))
-					return NULL;
-				result = physical_expr(&inner, (Node *) tle->expr, build,
-									   found);
-				if (result == NULL || found->levelsup > 0 || found->lowered ||
-					query_tree_walker(level->query, references_row,
-									  &whole_row, 0))
-					return NULL;
-				found->varno = var->varno;
-				found->levelsup = var->varlevelsup;
-				if (!build)
-					return (Node *) var;
-				output = copyObject(var);
-				output->varattno = subquery_output(rte, result);
-				output->vartype = exprType(result);
-				output->vartypmod = exprTypmod(result);
-				output->varcollid = exprCollation(result);
-				output->varnosyn = output->varno;
-				output->varattnosyn = output->varattno;
-				return (Node *) output;
+		case RTE_CTE:
+			{
+				QueryLevel *owner = level;
+				CommonTableExpr *cte = inlined_cte(rte, &owner);
+
+				return cte == NULL ? NULL :
+					physical_output(level, rte, cte, owner, var, build, found);
 			}
 
 		default:
@@ -257,6 +363,9 @@ physical_expr(QueryLevel *level, Node *expr, bool build, Searchable *found)
 	{
 		case T_Var:
 			return physical_var(level, (Var *) expr, build, found);
+
+		case T_Param:
+			return physical_param(level, (Param *) expr, build, found);
 
 		case T_RelabelType:
 			{
@@ -367,15 +476,21 @@ token_call(Oid funcid, Node *value, const ColumnMap *column)
 								 COERCE_EXPLICIT_CALL);
 }
 
+static Expr *
+recheck_call(Node *qual, const ColumnMap *column)
+{
+	return (Expr *) makeFuncExpr(datamap_oids()->recheck, BOOLOID,
+								 list_make2(qual,
+											rewrite_column_ref(column->id, 0)),
+								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
 static Node *
 with_recheck(Expr *clause, Node *qual, const ColumnMap *column)
 {
-	Expr	   *recheck = (Expr *)
-		makeFuncExpr(datamap_oids()->recheck, BOOLOID,
-					 list_make2(qual, rewrite_column_ref(column->id, 0)),
-					 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
-
-	return (Node *) makeBoolExpr(AND_EXPR, list_make2(clause, recheck), -1);
+	return (Node *) makeBoolExpr(AND_EXPR,
+								 list_make2(clause,
+											recheck_call(qual, column)), -1);
 }
 
 /* Do equal values have equal stored forms in both columns? */
@@ -423,9 +538,12 @@ widen_integer(OpExpr *op)
 	return op;
 }
 
-/* column = x, x = column, column = column */
+/*
+ * column = x, x = column, column = column; NULL if it is something else.
+ * outer: of a query around this one.
+ */
 static Node *
-search_equality(OpExpr *qual, QueryLevel *level)
+search_equality(OpExpr *qual, QueryLevel *level, bool outer)
 {
 	OpExpr	   *op = qual;
 	Node	   *sides[2];
@@ -433,7 +551,7 @@ search_equality(OpExpr *qual, QueryLevel *level)
 	bool		is_column[2];
 
 	if (list_length(op->args) != 2 || op->opresulttype != BOOLOID)
-		return (Node *) qual;
+		return NULL;
 	op = widen_integer(op);
 	for (int i = 0; i < 2; i++)
 	{
@@ -456,7 +574,8 @@ search_equality(OpExpr *qual, QueryLevel *level)
 		Node	   *stored;
 		Expr	   *token;
 
-		if (!is_column[i] ||
+		if (!is_column[i] || found[i].varno == 0 ||
+			(found[i].levelsup > 0) != outer ||
 			!can_be_searched_for(sides[1 - i], &found[i]))
 			continue;
 		stored = build_physical(level, sides[i]);
@@ -467,10 +586,10 @@ search_equality(OpExpr *qual, QueryLevel *level)
 			list_make2(token, stored);
 		return with_recheck((Expr *) op, (Node *) qual, found[i].column);
 	}
-	return (Node *) qual;
+	return NULL;
 }
 
-/* column = ANY (array), column IN (...) */
+/* column = ANY (array), column IN (...); NULL if it is something else */
 static Node *
 search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 {
@@ -482,7 +601,7 @@ search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 	if (!qual->useOr || !find_searchable(level, column, &found) ||
 		!implies_equal_tokens(qual->opno, qual->inputcollid, found.column) ||
 		!can_be_searched_for(array, &found))
-		return (Node *) qual;
+		return NULL;
 
 	op = copyObject(qual);
 	op->args = list_make2(build_physical(level, column),
@@ -492,11 +611,172 @@ search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 }
 
 /*
- * Below AND and OR.  semijoin: the qual is one that the planner can turn into
- * a join if it is a sublink.
+ * A comparison of an output column of a subquery that groups, or is a set
+ * operation, with a value from elsewhere: such a subquery cannot put out the
+ * stored column as well, but rows with another token can be left out inside.
+ * The qual itself stays.
+ */
+typedef struct PushedSearch
+{
+	Oid			opno;
+	Oid			inputcollid;
+	Node	   *qual;			/* OpExpr or ScalarArrayOpExpr */
+	int			side;			/* the column's, among the arguments */
+	const ColumnMap *pushed;	/* a column that is searched for */
+} PushedSearch;
+
+static List *
+qual_args(Node *qual)
+{
+	return IsA(qual, OpExpr) ? ((OpExpr *) qual)->args :
+		((ScalarArrayOpExpr *) qual)->args;
+}
+
+/* expr, which is a Var or that relabelled, with another expression for the Var */
+static Node *
+with_column(Node *expr, Node *column)
+{
+	RelabelType *relabel;
+
+	if (IsA(expr, Var) &&
+		exprType(column) != exprType(expr) &&
+		IsBinaryCoercible(exprType(column), exprType(expr)))
+		return (Node *) makeRelabelType((Expr *) column, exprType(expr), -1,
+										exprCollation(expr),
+										COERCE_IMPLICIT_CAST);
+	if (!IsA(expr, RelabelType))
+		return column;
+	relabel = copyObject((RelabelType *) expr);
+	relabel->arg = (Expr *) with_column((Node *) relabel->arg, column);
+	return (Node *) relabel;
+}
+
+/* May rows be left out by the value of this output column? */
+static bool
+can_filter_output(const Query *query, TargetEntry *tle)
+{
+	if (query->commandType != CMD_SELECT || query->limitCount != NULL ||
+		query->limitOffset != NULL || query->groupingSets != NIL ||
+		query->hasWindowFuncs || query->hasTargetSRFs || query->hasDistinctOn)
+		return false;
+	return (query->groupClause == NIL && !query->hasAggs) ||
+		get_sortgroupref_clause_noerr(tle->ressortgroupref,
+									  query->groupClause) != NULL;
+}
+
+/* depth: how many query levels below the qual */
+static void
+push_search(PushedSearch *search, Query *query, QueryLevel *up,
+			AttrNumber attno, int depth)
+{
+	QueryLevel	level = {query, up, NULL};
+	TargetEntry *tle;
+	Node	   *value;
+	Node	   *column;
+	Searchable	found;
+
+	check_stack_depth();
+	if (query->setOperations != NULL)
+	{
+		ListCell   *lc;
+
+		if (query->limitCount != NULL || query->limitOffset != NULL)
+			return;
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+			if (rte->rtekind == RTE_SUBQUERY)
+				push_search(search, rte->subquery, &level, attno, depth + 1);
+		}
+		return;
+	}
+
+	tle = get_tle_by_resno(query->targetList, attno);
+	if (tle == NULL || tle->resjunk || !can_filter_output(query, tle))
+		return;
+	column = with_column(list_nth(qual_args(search->qual), search->side),
+						 (Node *) tle->expr);
+	if (exprType(column) != exprType(list_nth(qual_args(search->qual),
+											  search->side)))
+		return;
+	if (!find_searchable(&level, column, &found))
+	{
+		Var		   *var = (Var *) strip_implicit_coercions(column);
+		RangeTblEntry *rte;
+
+		if (!IsA(var, Var) || var->varlevelsup > 0)
+			return;
+		rte = rt_fetch(var->varno, query->rtable);
+		if (rte->rtekind == RTE_SUBQUERY && var->varattno > 0)
+			push_search(search, rte->subquery, &level, var->varattno,
+						depth + 1);
+		return;
+	}
+	if (!implies_equal_tokens(search->opno, search->inputcollid, found.column))
+		return;
+
+	value = copyObject(list_nth(qual_args(search->qual), 1 - search->side));
+	IncrementVarSublevelsUp(value, depth, 0);
+	column = build_physical(&level, column);
+	if (IsA(search->qual, OpExpr))
+	{
+		OpExpr	   *op = copyObject((OpExpr *) search->qual);
+
+		value = (Node *) token_call(datamap_oids()->token, value, found.column);
+		op->args = search->side == 0 ? list_make2(column, value) :
+			list_make2(value, column);
+		value = (Node *) op;
+	}
+	else
+	{
+		ScalarArrayOpExpr *op = copyObject((ScalarArrayOpExpr *) search->qual);
+
+		op->args = list_make2(column, token_call(datamap_oids()->token_array,
+												 value, found.column));
+		value = (Node *) op;
+	}
+	query->jointree->quals = make_and_qual(query->jointree->quals, value);
+	search->pushed = found.column;
+}
+
+/* Returns the qual, then, or NULL if there is no such subquery. */
+static Node *
+search_below(Node *qual, Oid opno, Oid inputcollid, QueryLevel *level)
+{
+	PushedSearch search = {opno, inputcollid, qual, 0, NULL};
+	int			nsides = IsA(qual, OpExpr) ? 2 : 1;
+
+	for (; search.side < nsides; search.side++)
+	{
+		Node	   *column = list_nth(qual_args(qual), search.side);
+		Node	   *value = list_nth(qual_args(qual), 1 - search.side);
+		RangeTblEntry *rte;
+		Var		   *var;
+
+		while (IsA(column, RelabelType))
+			column = (Node *) ((RelabelType *) column)->arg;
+		var = (Var *) column;
+		if (!IsA(var, Var) || var->varlevelsup > 0 || var->varattno <= 0 ||
+			contain_vars_of_level(value, 0) || contain_subplans(value) ||
+			contain_volatile_functions(value))
+			continue;
+		rte = rt_fetch(var->varno, level->query->rtable);
+		if (rte->rtekind != RTE_SUBQUERY)
+			continue;
+		push_search(&search, rte->subquery, level, var->varattno, 1);
+		if (search.pushed != NULL)
+			return (Node *) recheck_call(qual, search.pushed);
+	}
+	return NULL;
+}
+
+/*
+ * Below AND and OR.  top: a row for which the qual is not true is nowhere in
+ * the result; of an outer join that is not so.
  */
 static Node *
-search_qual(Node *qual, QueryLevel *level, bool semijoin)
+search_qual(Node *qual, QueryLevel *level, bool top)
 {
 	if (qual == NULL)
 		return NULL;
@@ -521,16 +801,34 @@ search_qual(Node *qual, QueryLevel *level, bool semijoin)
 					return qual;
 				foreach(lc, expr->args)
 					lfirst(lc) = search_qual(lfirst(lc), level,
-											 semijoin &&
+											 top &&
 											 expr->boolop == AND_EXPR);
 				return qual;
 			}
 
 		case T_OpExpr:
-			return search_equality((OpExpr *) qual, level);
+			{
+				OpExpr	   *op = (OpExpr *) qual;
+				Node	   *result = search_equality(op, level, false);
+
+				if (result == NULL && top && list_length(op->args) == 2)
+					result = search_below(qual, op->opno, op->inputcollid,
+										  level);
+				if (result == NULL)
+					result = search_equality(op, level, true);
+				return result ? result : qual;
+			}
 
 		case T_ScalarArrayOpExpr:
-			return search_any((ScalarArrayOpExpr *) qual, level);
+			{
+				ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) qual;
+				Node	   *result = search_any(op, level);
+
+				if (result == NULL && top && op->useOr)
+					result = search_below(qual, op->opno, op->inputcollid,
+										  level);
+				return result ? result : qual;
+			}
 
 		case T_SubLink:
 			{
@@ -540,10 +838,16 @@ search_qual(Node *qual, QueryLevel *level, bool semijoin)
 				 * column IN (SELECT ...).  Only where it becomes a semijoin: a
 				 * hashed subplan can do with plain operators only.
 				 */
-				if (semijoin && sublink->subLinkType == ANY_SUBLINK &&
+				if (top && sublink->subLinkType == ANY_SUBLINK &&
 					!contain_vars_of_level(sublink->subselect, 1))
-					sublink->testexpr = search_qual(sublink->testexpr, level,
-													false);
+				{
+					QueryLevel	with_subselect = *level;
+
+					with_subselect.subselect =
+						castNode(Query, sublink->subselect);
+					sublink->testexpr = search_qual(sublink->testexpr,
+													&with_subselect, false);
+				}
 				return qual;
 			}
 
@@ -565,7 +869,9 @@ search_jointree(Node *node, QueryLevel *level)
 
 		foreach(lc, from->fromlist)
 			search_jointree(lfirst(lc), level);
-		from->quals = search_qual(from->quals, level, true);
+		/* up to 16, a MERGE has its join condition here: an outer join's */
+		from->quals = search_qual(from->quals, level,
+								  level->query->commandType != CMD_MERGE);
 	}
 	else if (IsA(node, JoinExpr))
 	{
@@ -594,7 +900,7 @@ search_sublinks(Node *node, void *context)
 static void
 search_query(Query *query, QueryLevel *up)
 {
-	QueryLevel	level = {query, up};
+	QueryLevel	level = {query, up, NULL};
 	ListCell   *lc;
 
 	check_stack_depth();

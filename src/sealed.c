@@ -30,6 +30,7 @@ PG_FUNCTION_INFO_V1(gdpr_sealed_out);
 PG_FUNCTION_INFO_V1(gdpr_sealed_recv);
 PG_FUNCTION_INFO_V1(gdpr_subject_number);
 PG_FUNCTION_INFO_V1(gdpr_subject_numbers);
+PG_FUNCTION_INFO_V1(gdpr_has_values);
 PG_FUNCTION_INFO_V1(gdpr_is_sealed);
 PG_FUNCTION_INFO_V1(gdpr_column_ref_in);
 PG_FUNCTION_INFO_V1(gdpr_column_ref_out);
@@ -205,6 +206,41 @@ gdpr_subject_numbers(PG_FUNCTION_ARGS)
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(numbers, n, INT8OID, sizeof(int64),
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * gdpr.has_values(envelope, number, category) RETURNS boolean
+ *
+ * Does the envelope hold values of this person (in this category, unless that
+ * is NULL)?  What lies under another number of the row's own person counts.
+ */
+Datum
+gdpr_has_values(PG_FUNCTION_ARGS)
+{
+	bytea	   *sealed;
+	const uint8 *buf;
+	size_t		len;
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	uint64		number;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(false);
+	sealed = PG_GETARG_BYTEA_PP(0);
+	buf = (uint8 *) VARDATA_ANY(sealed);
+	len = VARSIZE_ANY_EXHDR(sealed);
+	number = (uint64) PG_GETARG_INT64(1);
+	if (envelope_read_header(buf, len, &header))
+		while (envelope_next_segment(buf, len, &header, &offset, &segment))
+		{
+			uint64		whose = segment.via == 0 ? header.number : segment.number;
+
+			if (sealed_person(whose) == number &&
+				(PG_ARGISNULL(2) || segment.category == PG_GETARG_INT16(2)))
+				PG_RETURN_BOOL(true);
+		}
+	PG_RETURN_BOOL(false);
 }
 
 static CheckState *

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "executor/spi.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_type.h"
 #include "parser/parse_utilcmd.h"
@@ -230,6 +231,9 @@ check_alter_command(TableMap *map, AlterTableCmd *cmd)
 			break;
 
 		case AT_DropColumn:
+			/* the CHECK constraint would go with it, and digests not match */
+			if (column != NULL)
+				refuse(map, psprintf("drop personal column \"%s\"", cmd->name));
 			if (is_sealed_column(cmd->name) || is_key_column(map, attnum) ||
 				is_link_column(map, attnum))
 				refuse(map, psprintf("drop column \"%s\"", cmd->name));
@@ -463,6 +467,46 @@ notice_useless_index(TableMap *map, IndexStmt *stmt)
 	}
 }
 
+/*
+ * ENABLE TRIGGER ALL, which pg_restore --disable-triggers ends with, makes
+ * triggers that fire always fire in ordinary sessions only.
+ */
+static void
+restore_always(AlterTableStmt *stmt)
+{
+	static const char *const own[] = {
+		GUARD_OPEN_TRIGGER, GUARD_SEAL_TRIGGER, GUARD_RELINK_TRIGGER,
+		GUARD_LATE_TRIGGER
+	};
+	List	   *relids;
+	StringInfoData command;
+	bool		enabled = false;
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableType subtype = lfirst_node(AlterTableCmd, lc)->subtype;
+
+		enabled = enabled || subtype == AT_EnableTrigAll ||
+			subtype == AT_EnableTrigUser;
+	}
+	relids = enabled ? add_protected(NIL, stmt->relation) : NIL;
+	if (relids == NIL)
+		return;
+
+	initStringInfo(&command);
+	appendStringInfo(&command, "ALTER TABLE %s",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(linitial_oid(relids))),
+												get_rel_name(linitial_oid(relids))));
+	for (int i = 0; i < lengthof(own); i++)
+		appendStringInfo(&command, "%s ENABLE ALWAYS TRIGGER %s",
+						 i > 0 ? "," : "", quote_identifier(own[i]));
+	SPI_connect();
+	if (SPI_execute(command.data, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not enable the triggers of a protected table");
+	SPI_finish();
+}
+
 void
 utility_after_ddl(Node *stmt, List *relids)
 {
@@ -478,6 +522,9 @@ utility_after_ddl(Node *stmt, List *relids)
 	foreach(lc, relids)
 		datamap_table_altered(lfirst_oid(lc));
 	CommandCounterIncrement();
+
+	if (IsA(stmt, AlterTableStmt))
+		restore_always((AlterTableStmt *) stmt);
 
 	foreach(lc, relids)
 	{

@@ -158,9 +158,12 @@ connectable_databases(void)
 	return databases;
 }
 
-/* Databases whose keystore is in use and wants a look. */
+/*
+ * Databases whose keystore is in use and wants a look.  They are marked; the
+ * worker takes the mark away when it has succeeded.
+ */
 static List *
-databases_with_work(bool *failed)
+databases_with_work(void)
 {
 	List	   *databases = NIL;
 	bool		replaying = RecoveryInProgress();
@@ -172,48 +175,64 @@ databases_with_work(bool *failed)
 
 		if (!entry->used || !OidIsValid(entry->database))
 			continue;
-		if (pg_atomic_read_u32(&entry->pending) > 0)
-			*failed = true;
 		if (replaying ||
 			pg_atomic_read_u32(&entry->work) != 0 ||
 			pg_atomic_read_u32(&entry->prepared) != 0 ||
-			pg_atomic_read_u32(&entry->pending) > 0)
+			pg_atomic_read_u32(&entry->pending) != 0)
+		{
+			pg_atomic_write_u32(&entry->work, 1);
 			databases = lappend_oid(databases, entry->database);
+		}
 	}
 	return databases;
 }
 
-/* One look around; true: something is left to try again. */
+static bool
+work_failed(const List *connectable)
+{
+	int			i;
+
+	for (i = 0; i < KEYSTORE_ENTRIES; i++)
+	{
+		KeystoreEntry *entry = &keystore_shared->entries[i];
+
+		if (entry->used && list_member_oid(connectable, entry->database) &&
+			(pg_atomic_read_u32(&entry->work) != 0 ||
+			 pg_atomic_read_u32(&entry->pending) != 0))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One look around; true: something failed and is to be tried again.  Without
+ * any keystore in the directory no database is looked at.
+ */
 static bool
 look_around(void)
 {
-	List	   *connectable;
+	bool		everywhere;
 	List	   *databases;
+	List	   *connectable;
 	ListCell   *cell;
-	bool		failed = false;
 
-	if (keystore_directory_name() == NULL)
+	everywhere = keystore_directory_has_keystores() &&
+		pg_atomic_exchange_u32(&keystore_shared->look_everywhere, 0) != 0;
+	databases = databases_with_work();
+	if (databases == NIL && !everywhere)
 		return false;
 	connectable = connectable_databases();
-	if (pg_atomic_exchange_u32(&keystore_shared->look_everywhere, 0) != 0)
-		databases = connectable;
-	else
-		databases = databases_with_work(&failed);
-	foreach(cell, databases)
+	foreach(cell, everywhere ? connectable : databases)
 	{
 		Oid			database = lfirst_oid(cell);
 
-		if (list_member_oid(connectable, database) && !run_worker(database))
-		{
-			failed = true;
-			if (databases == connectable)
-				pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
-			break;
-		}
+		if (!list_member_oid(connectable, database) || run_worker(database))
+			continue;
+		if (everywhere)
+			pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
+		return true;
 	}
-	failed = false;
-	(void) databases_with_work(&failed);
-	return failed;
+	return work_failed(connectable);
 }
 
 void

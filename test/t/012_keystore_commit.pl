@@ -70,6 +70,14 @@ fails_with($node, 'SELECT gdpr.puncture_at_commit(1099511627776)', qr/out of ran
 fails_with($node, 'SELECT gdpr.puncture_at_commit(50, 16::smallint)', qr/out of range/, undef, 'no category 16');
 fails_with($node, 'SELECT gdpr.puncture_at_commit(NULL)', qr/must not be null/, undef, 'no number');
 
+sql('CREATE ROLE officer; GRANT USAGE ON SCHEMA gdpr TO officer; '
+	. 'GRANT EXECUTE ON FUNCTION gdpr.puncture_at_commit(bigint, smallint, uuid) TO officer');
+sql("SET ROLE officer; SELECT gdpr.puncture_at_commit(51, erasure => '8a01f982-da80-4456-a510-5578c96ff5a8')");
+is(lives(51), 'forgotten', 'the right to execute is enough');
+is(sql('SELECT count(*) FROM gdpr.tombstone WHERE erasure IS NOT NULL'), 1, 'a tombstone names its erasure');
+fails_with($node, 'SET ROLE officer; INSERT INTO gdpr.tombstone (number) VALUES (52)', qr/permission denied/, undef,
+	'but not to write tombstones');
+
 # Tombstones stay
 
 for my $statement ('DELETE FROM gdpr.tombstone', 'UPDATE gdpr.tombstone SET number = 7', 'TRUNCATE gdpr.tombstone',
@@ -222,12 +230,20 @@ is(sql('SELECT gdpr_test.derive(100000, 1, 1)'), $bystander, 'killed: others der
 	$in .= "SELECT 'filled ' || (gdpr_test.derive(100000) IS NOT NULL AND gdpr_test.caches_filled());\n";
 	$idle->pump until $out =~ /filled/;
 	like($out, qr/filled true/, 'a session keeps what it derived');
+	$in .= "SELECT 'mine ' || (gdpr_test.derive(66) IS NULL);\n";
+	$idle->pump until $out =~ /mine \w+/;
+	sql(forget(66));
+	$in .= "SELECT 'theirs ' || (gdpr_test.derive(66) IS NULL);\n";
+	$idle->pump until $out =~ /theirs \w+/;
+	like($out, qr/mine false\ntheirs true/, 'and loses what another session forgets');
+	$in .= "SELECT 'filled ' || (gdpr_test.derive(100000) IS NOT NULL);\n";
+	$idle->pump until $out =~ /theirs.*filled/s;
 	$in .= "SELECT 1/0;\n";
 	$idle->pump until $err =~ /division/;
 	sleep 12;
 	$in .= "SELECT 'idle ' || gdpr_test.caches_filled();\n";
 	$idle->pump until $out =~ /idle \w+/;
-	like($out, qr/idle false/, 'until it has been idle for some seconds, an error in between notwithstanding');
+	like($out, qr/idle false/, 'keeps it until it has been idle for some seconds, an error in between notwithstanding');
 	$in .= "SELECT 'again ' || (gdpr_test.derive(100000) IS NOT NULL);\n\\q\n";
 	$idle->finish;
 	like($out, qr/again true/, 'and derives again');
