@@ -1,4 +1,7 @@
 -- The data map: which tables and columns hold personal data, of whom, in which category.
+--
+-- No foreign keys between these tables: pg_restore -j loads the data of an
+-- extension's tables in any order.  The functions keep them consistent.
 
 CREATE SEQUENCE gdpr.map_id AS integer;
 REVOKE ALL ON SEQUENCE gdpr.map_id FROM PUBLIC;
@@ -23,10 +26,10 @@ CREATE TABLE gdpr.mapped_table (
 COMMENT ON TABLE gdpr.mapped_table IS 'declared tables';
 
 CREATE TABLE gdpr.mapped_link (
-    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    table_id integer NOT NULL,
     via smallint NOT NULL CHECK (via BETWEEN 0 AND 255),
     columns name[] NOT NULL,
-    parent_id integer NOT NULL REFERENCES gdpr.mapped_table,
+    parent_id integer NOT NULL,
     parent_columns name[] NOT NULL,
     PRIMARY KEY (table_id, via)
 );
@@ -35,9 +38,9 @@ COMMENT ON TABLE gdpr.mapped_link IS
 
 CREATE TABLE gdpr.mapped_column (
     id integer PRIMARY KEY DEFAULT nextval('gdpr.map_id'),
-    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    table_id integer NOT NULL,
     name name NOT NULL,
-    category smallint NOT NULL REFERENCES gdpr.category,
+    category smallint NOT NULL,
     via smallint NOT NULL DEFAULT 0,
     searchable boolean NOT NULL DEFAULT false,
     normalize text NOT NULL DEFAULT 'none' CHECK (normalize IN ('none', 'lower')),
@@ -50,7 +53,7 @@ CREATE TABLE gdpr.mapped_column (
 COMMENT ON TABLE gdpr.mapped_column IS 'declared personal columns; id names a value inside an envelope';
 
 CREATE TABLE gdpr.mapped_check (
-    table_id integer NOT NULL REFERENCES gdpr.mapped_table ON DELETE CASCADE,
+    table_id integer NOT NULL,
     name name NOT NULL,
     expression text NOT NULL,
     definition text NOT NULL,
@@ -198,7 +201,7 @@ BEGIN
             USING ERRCODE = 'GD006',
                   HINT = 'A row belongs to the person a foreign key leads to: add the foreign key first.';
     END IF;
-    SELECT t.id INTO parent FROM gdpr.mapped_table t WHERE t.relation = fk.parent;
+    SELECT t.id INTO parent FROM gdpr.mapped_table t WHERE t.relation = fk.parent FOR KEY SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table %, to which the foreign key leads, is not declared', fk.parent
             USING ERRCODE = 'GD006',
@@ -342,6 +345,16 @@ COMMENT ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, tex
     'declares a personal column; category: its class of data; searchable: equality uses a token; normalize: none or lower; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
 REVOKE ALL ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM gdpr.mapped_link l WHERE l.table_id = ANY (ids) OR l.parent_id = ANY (ids);
+    DELETE FROM gdpr.mapped_column c WHERE c.table_id = ANY (ids);
+    DELETE FROM gdpr.mapped_check k WHERE k.table_id = ANY (ids);
+    DELETE FROM gdpr.mapped_table t WHERE t.id = ANY (ids);
+$$;
+COMMENT ON FUNCTION gdpr.unmap_tables(integer[]) IS 'takes tables out of the data map';
+REVOKE ALL ON FUNCTION gdpr.unmap_tables(integer[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.undeclare_table(relation regclass) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -355,10 +368,11 @@ BEGIN
         RAISE EXCEPTION 'table % is protected', relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', relation);
     END IF;
-    DELETE FROM gdpr.mapped_table t WHERE t.id = mapped.id;
-EXCEPTION WHEN foreign_key_violation THEN
-    RAISE EXCEPTION 'other declared tables lead to a person through table %', relation
-        USING ERRCODE = 'GD006', HINT = 'Withdraw their declarations first.';
+    IF EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.parent_id = mapped.id AND l.table_id <> mapped.id) THEN
+        RAISE EXCEPTION 'other declared tables lead to a person through table %', relation
+            USING ERRCODE = 'GD006', HINT = 'Withdraw their declarations first.';
+    END IF;
+    PERFORM gdpr.unmap_tables(ARRAY[mapped.id]);
 END $$;
 COMMENT ON FUNCTION gdpr.undeclare_table(regclass) IS 'withdraws the declaration of a table that is not protected';
 REVOKE ALL ON FUNCTION gdpr.undeclare_table(regclass) FROM PUBLIC;

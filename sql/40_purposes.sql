@@ -12,7 +12,7 @@ CREATE TABLE gdpr.purpose (
 );
 COMMENT ON TABLE gdpr.purpose IS 'register of purposes with their legal basis (Art. 6(1) GDPR)';
 CREATE TABLE gdpr.purpose_grant (
-    purpose text COLLATE "C" NOT NULL REFERENCES gdpr.purpose ON DELETE CASCADE,
+    purpose text COLLATE "C" NOT NULL,
     role name NOT NULL,
     mode text NOT NULL DEFAULT 'reveal' CHECK (mode = 'reveal'),
     granted_at timestamptz NOT NULL DEFAULT now(),
@@ -65,6 +65,8 @@ BEGIN
             column_ids := column_ids || column_id;
         END LOOP;
     END IF;
+    -- what an earlier purpose of this name left
+    DELETE FROM gdpr.purpose_grant g WHERE g.purpose = create_purpose.name;
     INSERT INTO gdpr.purpose (name, legal_basis, categories, columns, direct_marketing, description)
     VALUES (name, legal_basis, category_ids, column_ids, direct_marketing, description);
 END $$;

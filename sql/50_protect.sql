@@ -168,10 +168,9 @@ REVOKE ALL ON PROCEDURE gdpr.unprotect(regclass) FROM PUBLIC;
 CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    DELETE FROM gdpr.mapped_link l USING gdpr.mapped_table t, pg_event_trigger_dropped_objects() d
-    WHERE t.id IN (l.parent_id, l.table_id) AND d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND t.relation = d.objid;
-    DELETE FROM gdpr.mapped_table t USING pg_event_trigger_dropped_objects() d
-    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND t.relation = d.objid;
+    PERFORM gdpr.unmap_tables(ARRAY(
+        SELECT t.id FROM gdpr.mapped_table t JOIN pg_event_trigger_dropped_objects() d ON t.relation = d.objid
+        WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0));
 END $$;
 COMMENT ON FUNCTION gdpr.on_drop() IS 'takes dropped tables out of the data map';
 REVOKE ALL ON FUNCTION gdpr.on_drop() FROM PUBLIC;

@@ -15,6 +15,11 @@
 #ifndef GDPR_KEYFILE_INTERNAL_H
 #define GDPR_KEYFILE_INTERNAL_H
 
+/* pread, O_CLOEXEC, MADV_DONTDUMP and their like, before any system header */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "keyfile.h"
 
 #include <sys/stat.h>

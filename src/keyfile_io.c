@@ -6,10 +6,6 @@
  * through strike(), so that tests can stop the process or fail the call at
  * any of them.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE				/* MADV_DONTDUMP */
-#endif
-
 #include "keyfile_internal.h"
 
 #include <errno.h>

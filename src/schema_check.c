@@ -610,16 +610,10 @@ may_use_old(Oid funcid)
 	return result;
 }
 
+/* Triggers of one event fire in the order of their names' bytes. */
 static void
-check_trigger(const Check *check, const Trigger *trigger)
+check_trigger_order(const Check *check, const Trigger *trigger)
 {
-	static const char *const acknowledge =
-		"If it can do with that, SET gdpr.acknowledge_sealed_triggers = on and repeat.";
-
-	if (trigger->tgisinternal || is_own_trigger(trigger->tgname))
-		return;
-
-	/* triggers of one event fire in the order of their names' bytes */
 	if (TRIGGER_FOR_BEFORE(trigger->tgtype) &&
 		TRIGGER_FOR_ROW(trigger->tgtype) &&
 		(strcmp(trigger->tgname, GUARD_OPEN_TRIGGER) < 0 ||
@@ -627,6 +621,13 @@ check_trigger(const Check *check, const Trigger *trigger)
 		refuse_trigger(check, trigger,
 					   "By its name it would fire before the row is opened or after it is sealed.",
 					   "ALTER TRIGGER ... RENAME: begin its name with a letter from a to z.");
+}
+
+static void
+check_trigger_view(const Check *check, const Trigger *trigger)
+{
+	static const char *const acknowledge =
+		"If it can do with that, SET gdpr.acknowledge_sealed_triggers = on and repeat.";
 
 	check_when(check, trigger);
 
@@ -651,13 +652,23 @@ check_trigger(const Check *check, const Trigger *trigger)
 					   acknowledge);
 }
 
-void
-schema_check_triggers(Relation rel, const ColumnSpec *cols, int ncols)
+/* name: of one trigger, or NULL for all; renamed: only the name is new */
+static void
+check_triggers(const Check *check, const char *name, bool renamed)
 {
-	Check		check = {rel, cols, ncols, false};
+	TriggerDesc *triggers = check->rel->trigdesc;
 
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-		check_trigger(&check, &rel->trigdesc->triggers[i]);
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (trigger->tgisinternal || is_own_trigger(trigger->tgname) ||
+			(name != NULL && strcmp(trigger->tgname, name) != 0))
+			continue;
+		check_trigger_order(check, trigger);
+		if (!renamed)
+			check_trigger_view(check, trigger);
+	}
 }
 
 static void
@@ -677,11 +688,11 @@ schema_check_table(Relation rel, const ColumnSpec *cols, int ncols)
 	Check		check = {rel, cols, ncols, false};
 
 	check_all(&check);
-	schema_check_triggers(rel, cols, ncols);
+	check_triggers(&check, NULL, false);
 }
 
-ColumnSpec *
-schema_check_specs(const TableMap *map)
+static ColumnSpec *
+specs_of(const TableMap *map)
 {
 	ColumnSpec *specs = palloc(Max(map->ncolumns, 1) * sizeof(ColumnSpec));
 
@@ -698,16 +709,25 @@ schema_check_specs(const TableMap *map)
 void
 schema_check_protected(Relation rel, const TableMap *map)
 {
-	Check		check = {rel, schema_check_specs(map), map->ncolumns, true};
+	Check		check = {rel, specs_of(map), map->ncolumns, true};
 
 	check_all(&check);
+}
+
+void
+schema_check_trigger(Relation rel, const TableMap *map, const char *name,
+					 bool renamed)
+{
+	Check		check = {rel, specs_of(map), map->ncolumns, true};
+
+	check_triggers(&check, name, renamed);
 }
 
 void
 schema_check_new_index(Relation rel, const TableMap *map,
 					   const IndexStmt *stmt)
 {
-	Check		check = {rel, schema_check_specs(map), map->ncolumns, true};
+	Check		check = {rel, specs_of(map), map->ncolumns, true};
 	const char *name = stmt->idxname ? stmt->idxname : "";
 	const ColumnSpec *spec = spec_in(&check, stmt->whereClause, 1);
 	ListCell   *lc;

@@ -36,13 +36,10 @@ extern void schema_check_new_index(Relation rel, const TableMap *map,
 								   const IndexStmt *stmt);
 
 /*
- * Application triggers that would see sealed values, or run outside the
- * extension's own.  Part of schema_check_table(); after CREATE TRIGGER.
+ * For a trigger of a protected table that was made or renamed: it must not see
+ * sealed values, nor run outside the extension's own.
  */
-extern void schema_check_triggers(Relation rel, const ColumnSpec *cols,
-								  int ncols);
-
-/* The columns of a protected table as specs, palloc'd. */
-extern ColumnSpec *schema_check_specs(const TableMap *map);
+extern void schema_check_trigger(Relation rel, const TableMap *map,
+								 const char *name, bool renamed);
 
 #endif							/* GDPR_SCHEMA_CHECK_H */

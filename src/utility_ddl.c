@@ -536,9 +536,14 @@ utility_after_ddl(Node *stmt, List *relids)
 		if (map != NULL)
 		{
 			schema_check_protected(rel, map);
-			if (IsA(stmt, CreateTrigStmt) || IsA(stmt, RenameStmt))
-				schema_check_triggers(rel, schema_check_specs(map),
-									  map->ncolumns);
+			if (IsA(stmt, CreateTrigStmt))
+				schema_check_trigger(rel, map,
+									 ((CreateTrigStmt *) stmt)->trigname,
+									 false);
+			if (IsA(stmt, RenameStmt) &&
+				((RenameStmt *) stmt)->renameType == OBJECT_TRIGGER)
+				schema_check_trigger(rel, map,
+									 ((RenameStmt *) stmt)->newname, true);
 			if (IsA(stmt, IndexStmt))
 				notice_useless_index(map, (IndexStmt *) stmt);
 		}

@@ -4,10 +4,6 @@
  *		under the locks that keyfile.h asks for: no read is torn, no key is
  *		wrong, and what was announced as dead is dead.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE				/* writers first, please */
-#endif
-
 #include "keyfile_fixture.h"
 
 #include <pthread.h>
@@ -17,7 +13,7 @@
 
 #define READERS		3
 #define NUMBERS		2000
-#define SECONDS		3.0
+#define SECONDS		2.0
 
 typedef struct Shared
 {

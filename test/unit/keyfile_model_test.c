@@ -7,10 +7,6 @@
  *
  * SEED= repeats one sequence, STEPS= changes its length.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE				/* memmem */
-#endif
-
 #include "keyfile_fixture.h"
 
 #include <time.h>
