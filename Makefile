@@ -33,7 +33,7 @@ TAP_TESTS = 1
 PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 
 # Unit tests: plain C programs that print TAP, no server.
-UNIT_SOURCES = src/crypto.c src/keytree.c $(sort $(wildcard src/keyfile*.c))
+UNIT_SOURCES = src/crypto.c src/envelope.c src/keytree.c $(sort $(wildcard src/keyfile*.c))
 UNIT_TESTS = $(patsubst %.c,%,$(sort $(wildcard test/unit/*_test.c)))
 UNIT_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
 	-Wmissing-prototypes -O2 -g $(if $(WERROR),-Werror)

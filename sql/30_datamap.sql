@@ -3,7 +3,7 @@
 -- No foreign keys between these tables: pg_restore -j loads the data of an
 -- extension's tables in any order.  The functions keep them consistent.
 
-CREATE SEQUENCE gdpr.map_id AS integer;
+CREATE SEQUENCE gdpr.map_id AS integer MAXVALUE 16777215; -- 3 bytes in envelopes
 REVOKE ALL ON SEQUENCE gdpr.map_id FROM PUBLIC;
 COMMENT ON SEQUENCE gdpr.map_id IS 'ids of tables and columns in envelopes; never used twice';
 

@@ -26,6 +26,11 @@ SysCacheGetAttrNotNull(int cache, HeapTuple tuple, AttrNumber attnum)
 }
 #endif
 
+/* 18 has another spelling, before the declaration. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* Base64: 18 takes bytes where older ones take char. */
 #if PG_VERSION_NUM < 180000
 #define COMPAT_BYTES_IN(p)	((const char *) (p))

@@ -12,7 +12,14 @@
 
 #include "crypto.h"
 
-#define SEGMENT_FIXED_BYTES		(4 + CRYPTO_NONCE_BYTES + 4 + CRYPTO_TAG_BYTES)
+/* First byte of a segment: the category, and what follows. */
+#define SEGMENT_CATEGORY		0x0F
+#define SEGMENT_HAS_MONTH		0x10
+#define SEGMENT_HAS_VIA			0x20
+#define SEGMENT_HAS_NUMBER		0x80
+#define SEGMENT_UNUSED			0x40
+
+#define SEGMENT_MAX_HEADER		(1 + 2 + 1 + ENVELOPE_NUMBER_BYTES + CRYPTO_NONCE_BYTES + 5)
 #define AAD_FIXED_BYTES			(7 + 1 + ENVELOPE_NUMBER_BYTES + 1 + 1 + 2 + 4 + 1)
 #define AAD_STACK_BYTES			256
 
@@ -45,12 +52,12 @@ envelope_read_header(const uint8_t *buf, size_t len, EnvelopeHeader *header)
 	if (len < ENVELOPE_HEADER_BYTES || buf[0] != ENVELOPE_VERSION)
 		return false;
 	header->version = buf[0];
-	header->epoch = buf[1];
-	header->encoding = buf[2];
-	header->number = get_uint(buf + 3, ENVELOPE_NUMBER_BYTES);
-	header->table_id = (uint32_t) get_uint(buf + 8, 4);
-	header->nsegments = buf[12];
-	memcpy(header->digest, buf + 13, ENVELOPE_DIGEST_BYTES);
+	header->epoch = buf[1] >> 6;
+	header->encoding = buf[1] & 0x3F;
+	header->number = get_uint(buf + 2, ENVELOPE_NUMBER_BYTES);
+	header->table_id = (uint32_t) get_uint(buf + 7, 3);
+	header->nsegments = buf[10];
+	memcpy(header->digest, buf + 11, ENVELOPE_DIGEST_BYTES);
 	return true;
 }
 
@@ -58,12 +65,57 @@ void
 envelope_write_header(uint8_t *buf, const EnvelopeHeader *header)
 {
 	buf[0] = header->version;
-	buf[1] = header->epoch;
-	buf[2] = header->encoding;
-	put_uint(buf + 3, header->number, ENVELOPE_NUMBER_BYTES);
-	put_uint(buf + 8, header->table_id, 4);
-	buf[12] = header->nsegments;
-	memcpy(buf + 13, header->digest, ENVELOPE_DIGEST_BYTES);
+	buf[1] = (uint8_t) (header->epoch << 6 | header->encoding);
+	put_uint(buf + 2, header->number, ENVELOPE_NUMBER_BYTES);
+	put_uint(buf + 7, header->table_id, 3);
+	buf[10] = header->nsegments;
+	memcpy(buf + 11, header->digest, ENVELOPE_DIGEST_BYTES);
+}
+
+static size_t
+varint_bytes(uint64_t value)
+{
+	size_t		n = 1;
+
+	while (value >= 0x80)
+	{
+		value >>= 7;
+		n++;
+	}
+	return n;
+}
+
+static uint8_t *
+put_varint(uint8_t *p, uint64_t value)
+{
+	while (value >= 0x80)
+	{
+		*p++ = (uint8_t) (value | 0x80);
+		value >>= 7;
+	}
+	*p++ = (uint8_t) value;
+	return p;
+}
+
+static bool
+get_varint(const uint8_t *plain, size_t plainlen, size_t *offset,
+		   uint64_t *value)
+{
+	int			shift;
+
+	*value = 0;
+	for (shift = 0; shift < 35; shift += 7)
+	{
+		uint8_t		byte;
+
+		if (*offset >= plainlen)
+			return false;
+		byte = plain[(*offset)++];
+		*value |= (uint64_t) (byte & 0x7F) << shift;
+		if ((byte & 0x80) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool
@@ -71,40 +123,51 @@ envelope_next_segment(const uint8_t *buf, size_t len,
 					  const EnvelopeHeader *header, size_t *offset,
 					  EnvelopeSegment *segment)
 {
-	const uint8_t *p = buf + *offset;
-	size_t		left = len - *offset;
-	size_t		fixed = SEGMENT_FIXED_BYTES;
-	bool		own;
+	size_t		at = *offset;
+	size_t		fixed;
+	uint64_t	ciphertext;
+	uint8_t		first;
 
-	if (*offset >= len || left < SEGMENT_FIXED_BYTES)
+	if (at >= len)
 		return false;
-	own = (p[0] & ENVELOPE_OWN_SUBJECT) != 0;
-	if (own)
-		fixed += ENVELOPE_NUMBER_BYTES;
-	if (left < fixed || (p[0] & ~(ENVELOPE_OWN_SUBJECT | 0x0F)) != 0)
+	first = buf[at];
+	fixed = 1 + CRYPTO_NONCE_BYTES +
+		((first & SEGMENT_HAS_MONTH) != 0 ? 2 : 0) +
+		((first & SEGMENT_HAS_VIA) != 0 ? 1 : 0) +
+		((first & SEGMENT_HAS_NUMBER) != 0 ? ENVELOPE_NUMBER_BYTES : 0);
+	if ((first & SEGMENT_UNUSED) != 0 || len - at < fixed)
 		return false;
 
-	segment->start = p;
-	segment->category = p[0] & 0x0F;
-	segment->via = p[1];
-	segment->month = (uint16_t) get_uint(p + 2, 2);
-	p += 4;
-	segment->number = header->number;
-	if (own)
+	segment->start = buf + at;
+	segment->category = first & SEGMENT_CATEGORY;
+	at++;
+	segment->month = 0;
+	if ((first & SEGMENT_HAS_MONTH) != 0)
 	{
-		segment->number = get_uint(p, ENVELOPE_NUMBER_BYTES);
-		p += ENVELOPE_NUMBER_BYTES;
+		segment->month = (uint16_t) get_uint(buf + at, 2);
+		at += 2;
 	}
-	segment->nonce = p;
-	p += CRYPTO_NONCE_BYTES;
-	segment->len = (uint32_t) get_uint(p, 4);
-	p += 4;
-	if (segment->len > left - fixed)
+	segment->via = 0;
+	if ((first & SEGMENT_HAS_VIA) != 0)
+		segment->via = buf[at++];
+	segment->number = header->number;
+	if ((first & SEGMENT_HAS_NUMBER) != 0)
+	{
+		segment->number = get_uint(buf + at, ENVELOPE_NUMBER_BYTES);
+		at += ENVELOPE_NUMBER_BYTES;
+	}
+	segment->nonce = buf + at;
+	at += CRYPTO_NONCE_BYTES;
+	if (!get_varint(buf, len, &at, &ciphertext) ||
+		len - at < CRYPTO_TAG_BYTES ||
+		ciphertext > len - at - CRYPTO_TAG_BYTES)
 		return false;
-	segment->ciphertext = p;
-	segment->tag = p + segment->len;
-	segment->size = fixed + segment->len;
-	*offset += segment->size;
+	segment->len = (uint32_t) ciphertext;
+	segment->ciphertext = buf + at;
+	segment->tag = segment->ciphertext + segment->len;
+	at += segment->len + CRYPTO_TAG_BYTES;
+	segment->size = at - *offset;
+	*offset = at;
 	return true;
 }
 
@@ -126,7 +189,8 @@ envelope_validate(const uint8_t *buf, size_t len)
 		if (!envelope_next_segment(buf, len, &header, &offset, &segment))
 			return false;
 		order = segment.via * 16 + segment.category;
-		if (order <= previous || segment.month > 4095)
+		if (order <= previous || segment.month > 4095 ||
+			segment.number == 0)
 			return false;
 		previous = order;
 	}
@@ -134,9 +198,9 @@ envelope_validate(const uint8_t *buf, size_t len)
 }
 
 size_t
-envelope_segment_bytes(size_t len, bool own_subject)
+envelope_segment_bytes(size_t len)
 {
-	return SEGMENT_FIXED_BYTES + len + (own_subject ? ENVELOPE_NUMBER_BYTES : 0);
+	return SEGMENT_MAX_HEADER + len + CRYPTO_TAG_BYTES;
 }
 
 /*
@@ -193,10 +257,16 @@ envelope_seal_segment(uint8_t *buf, const EnvelopeHeader *header,
 	bool		own = number != header->number;
 	bool		ok;
 
-	*p++ = category | (own ? ENVELOPE_OWN_SUBJECT : 0);
-	*p++ = via;
-	put_uint(p, month, 2);
-	p += 2;
+	*p++ = (uint8_t) (category | (own ? SEGMENT_HAS_NUMBER : 0) |
+					  (month != 0 ? SEGMENT_HAS_MONTH : 0) |
+					  (via != 0 ? SEGMENT_HAS_VIA : 0));
+	if (month != 0)
+	{
+		put_uint(p, month, 2);
+		p += 2;
+	}
+	if (via != 0)
+		*p++ = via;
 	if (own)
 	{
 		put_uint(p, number, ENVELOPE_NUMBER_BYTES);
@@ -206,8 +276,7 @@ envelope_seal_segment(uint8_t *buf, const EnvelopeHeader *header,
 	if (!crypto_random(nonce, CRYPTO_NONCE_BYTES))
 		return 0;
 	p += CRYPTO_NONCE_BYTES;
-	put_uint(p, len, 4);
-	p += 4;
+	p = put_varint(p, len);
 
 	aad = make_aad(header, category, via, month, number, rowkey, rowkeylen,
 				   stack, &aadlen);
@@ -253,52 +322,6 @@ envelope_padded_length(size_t len)
 		s++;
 	mask = ((size_t) 1 << (e - s)) - 1;
 	return (len + mask) & ~mask;
-}
-
-static size_t
-varint_bytes(uint64_t value)
-{
-	size_t		n = 1;
-
-	while (value >= 0x80)
-	{
-		value >>= 7;
-		n++;
-	}
-	return n;
-}
-
-static uint8_t *
-put_varint(uint8_t *p, uint64_t value)
-{
-	while (value >= 0x80)
-	{
-		*p++ = (uint8_t) (value | 0x80);
-		value >>= 7;
-	}
-	*p++ = (uint8_t) value;
-	return p;
-}
-
-static bool
-get_varint(const uint8_t *plain, size_t plainlen, size_t *offset,
-		   uint64_t *value)
-{
-	int			shift;
-
-	*value = 0;
-	for (shift = 0; shift < 35; shift += 7)
-	{
-		uint8_t		byte;
-
-		if (*offset >= plainlen)
-			return false;
-		byte = plain[(*offset)++];
-		*value |= (uint64_t) (byte & 0x7F) << shift;
-		if ((byte & 0x80) == 0)
-			return true;
-	}
-	return false;
 }
 
 size_t

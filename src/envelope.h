@@ -17,17 +17,17 @@
 #define ENVELOPE_MARKED			0xFE	/* in memory: assigned columns + envelope */
 #define ENVELOPE_OPENED			0xFF	/* the same, and the row holds values */
 
-#define ENVELOPE_HEADER_BYTES	21
+#define ENVELOPE_HEADER_BYTES	19
 #define ENVELOPE_DIGEST_BYTES	8
 #define ENVELOPE_NUMBER_BYTES	5
 #define ENVELOPE_MAX_SEGMENTS	255
-#define ENVELOPE_OWN_SUBJECT	0x80
+#define ENVELOPE_MAX_TABLE_ID	0xFFFFFF
 
 typedef struct EnvelopeHeader
 {
 	uint8_t		version;
-	uint8_t		epoch;
-	uint8_t		encoding;
+	uint8_t		epoch;			/* 0 ... 3 */
+	uint8_t		encoding;		/* 0 ... 63 */
 	uint8_t		nsegments;
 	uint32_t	table_id;
 	uint64_t	number;
@@ -61,8 +61,8 @@ extern bool envelope_validate(const uint8_t *buf, size_t len);
 
 extern void envelope_write_header(uint8_t *buf, const EnvelopeHeader *header);
 
-/* Bytes of a segment with a plaintext of len bytes (already padded). */
-extern size_t envelope_segment_bytes(size_t len, bool own_subject);
+/* At most so many bytes has a segment with len bytes of (padded) plaintext. */
+extern size_t envelope_segment_bytes(size_t len);
 
 /*
  * Write a segment at buf, sealing plain under key with a fresh nonce.  The

@@ -23,14 +23,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/file_perm.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "port.h"
 #include "storage/fd.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 
 #include "crypto.h"
 #include "errors.h"
@@ -304,7 +301,10 @@ keystore_directory_path(void)
 	if (lock_fd < 0)
 	{
 		report_problem(ERROR, &startup_problem);
-		elog(ERROR, "keystore directory was never checked");
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
+				 errmsg("gdpr must be loaded when the server starts"),
+				 errhint("Add gdpr to shared_preload_libraries in postgresql.conf and restart the server.")));
 	}
 	if (!check_directory(guc_keystore_directory, resolved, &problem))
 		report_problem(ERROR, &problem);

@@ -375,9 +375,6 @@ insert_tombstone(uint64 number, int category, const pg_uuid_t *erasure)
 	PG_END_TRY();
 	SPI_finish();
 	SetUserIdAndSecContext(user, context);
-
-	/* for standbys, see relation_changed() */
-	CacheInvalidateRelcacheByRelid(keystore_relation("tombstone_number_idx", false));
 	table_close(rel, NoLock);
 }
 
@@ -429,12 +426,16 @@ before_commit(void)
 	result = keystore_begin_write(&err);
 	if (result == KEYFILE_OK)
 	{
-		result = keyfile_reserve(keystore_session.file, ncommit_nodes, &err);
+		result = keyfile_reserve_nodes(keystore_session.file, commit_nodes,
+									   ncommit_nodes, &err);
 		keystore_end_write(result == KEYFILE_OK);
 	}
 	if (result != KEYFILE_OK)
 		keystore_report(ERROR, keystore_session.path, &err);
 	ForceSyncCommit();
+
+	/* for standbys, see relation_changed() */
+	CacheInvalidateRelcacheByRelid(keystore_relation("tombstone_number_idx", false));
 }
 
 /* The transaction is committed: nothing here may raise. */

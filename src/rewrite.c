@@ -459,13 +459,11 @@ rewrite_query(Query *query, QueryLevel *up)
  * relabelling, and then no longer recognizes GROUP BY expressions.)
  */
 static void
-restore_typmods(PlannedStmt *plan, Query *query)
+restore_typmods(List *targetlist, List *outputs)
 {
-	List	   *outputs = query->commandType == CMD_SELECT ?
-		query->targetList : query->returningList;
 	ListCell   *lc;
 
-	foreach(lc, plan->planTree->targetlist)
+	foreach(lc, targetlist)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
 		TargetEntry *output = tle->resjunk ? NULL :
@@ -486,6 +484,26 @@ restore_typmods(PlannedStmt *plan, Query *query)
 												 typmod,
 												 exprCollation((Node *) tle->expr),
 												 COERCE_IMPLICIT_CAST);
+	}
+}
+
+static void
+restore_plan_typmods(Plan *plan, Query *query)
+{
+	ListCell   *lc;
+
+	if (query->commandType == CMD_SELECT)
+	{
+		restore_typmods(plan->targetlist, query->targetList);
+		return;
+	}
+	restore_typmods(plan->targetlist, query->returningList);
+
+	/* the executor takes the type of its result from the first of these */
+	if (IsA(plan, ModifyTable))
+	{
+		foreach(lc, ((ModifyTable *) plan)->returningLists)
+			restore_typmods(lfirst(lc), query->returningList);
 	}
 }
 
@@ -526,7 +544,7 @@ rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 		plan = standard_planner(parse, query_string, cursorOptions,
 								boundParams);
 	if (original != NULL)
-		restore_typmods(plan, original);
+		restore_plan_typmods(plan->planTree, original);
 	return plan;
 }
 

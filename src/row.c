@@ -278,6 +278,7 @@ row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
 {
 	const uint8 *bytes;
 	int64		valuelen;
+	EnvelopeHeader header;
 	RowValue	result = row_open_bytes(column, buf, len, rowkey, rowkeylen,
 										&bytes, &valuelen, number);
 
@@ -286,7 +287,8 @@ row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
 	if (result == ROW_FOUND && valuelen >= 0)
 	{
 		*isnull = false;
-		*value = row_decode(column, bytes, valuelen, buf[2]);
+		(void) envelope_read_header(buf, len, &header);
+		*value = row_decode(column, bytes, valuelen, header.encoding);
 	}
 	return result;
 }
@@ -414,8 +416,7 @@ emit_segment(RowSeal *seal, const EnvelopeHeader *header, const LinkMap *link,
 
 	enlargeStringInfo(plain, padded - plain->len);
 	memset(plain->data + plain->len, 0, padded - plain->len);
-	enlargeStringInfo(out, envelope_segment_bytes(padded,
-												  number != header->number));
+	enlargeStringInfo(out, envelope_segment_bytes(padded));
 	size = envelope_seal_segment((uint8 *) out->data + out->len, header,
 								 category, link->via, 0, number,
 								 (uint8 *) rowkey->data, rowkey->len, key,

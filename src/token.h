@@ -11,8 +11,8 @@
 #include "datamap.h"
 
 /* Text-like tokens: characters of 5 bits. */
-#define TOKEN_TEXT_CHARS		26	/* 130 bits, where they fit */
-#define TOKEN_TEXT_MIN_UNIQUE	20	/* 100 bits */
+#define TOKEN_TEXT_CHARS		20	/* 100 bits, where they fit */
+#define TOKEN_TEXT_MIN_UNIQUE	20
 #define TOKEN_TEXT_MIN			13	/* 65 bits */
 
 /*

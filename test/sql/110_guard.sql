@@ -32,7 +32,7 @@ RESET client_min_messages;
 
 -- stored: tokens and placeholders, nothing else
 SET gdpr.physical = on;
-SELECT id, name, email ~ '^[a-z2-7]{26}$' AS token, born, iban, city FROM guard.person ORDER BY id;
+SELECT id, name, email ~ '^[a-z2-7]{20}$' AS token, born, iban, city FROM guard.person ORDER BY id;
 RESET gdpr.physical;
 
 SET ROLE test_app;

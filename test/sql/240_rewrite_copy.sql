@@ -95,7 +95,6 @@ COPY small (id, a) TO stdout;
 COPY small (id, a) FROM stdin;
 9	nine
 \.
-COPY small FROM stdin;
 SELECT a FROM small WHERE id = 9;
 SELECT gdpr_sealed FROM small;
 RESET ROLE;
