@@ -331,7 +331,15 @@ physical_var(QueryLevel *here, Var *var, bool build, Searchable *found)
 			}
 
 		default:
-			return NULL;
+			{
+				List	   *grouped = compat_group_exprs(rte);
+
+				if (grouped == NIL || var->varlevelsup > 0)
+					return NULL;
+				return physical_expr(level,
+									 list_nth(grouped, var->varattno - 1),
+									 build, found);
+			}
 	}
 }
 
@@ -708,6 +716,14 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 		if (!IsA(var, Var) || var->varlevelsup > 0)
 			return;
 		rte = rt_fetch(var->varno, query->rtable);
+		if (compat_group_exprs(rte) != NIL)
+		{
+			var = (Var *) strip_implicit_coercions(list_nth(compat_group_exprs(rte),
+															var->varattno - 1));
+			if (!IsA(var, Var) || var->varlevelsup > 0)
+				return;
+			rte = rt_fetch(var->varno, query->rtable);
+		}
 		if (rte->rtekind == RTE_SUBQUERY && var->varattno > 0)
 			push_search(search, rte->subquery, &level, var->varattno,
 						depth + 1);
