@@ -199,15 +199,14 @@ relation_invalidated(Datum arg, Oid relid)
 
 	if (map_stale && !oids_valid)
 		return;
-	if (OidIsValid(relid) && current != NULL &&
-		hash_search(current->relations, &relid, HASH_FIND, NULL) == NULL)
-	{
-		for (i = 0; i < lengthof(map_relids); i++)
-			if (relid == map_relids[i])
-				break;
-		if (i == lengthof(map_relids))
-			return;
-	}
+	for (i = 0; i < lengthof(map_relids); i++)
+		if (relid == map_relids[i])
+			break;
+	if (i < lengthof(map_relids) || !OidIsValid(relid))
+		oids_valid = false;		/* the extension may be gone */
+	else if (current != NULL &&
+			 hash_search(current->relations, &relid, HASH_FIND, NULL) == NULL)
+		return;
 	map_stale = true;
 	map_version++;
 }

@@ -12,6 +12,11 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "commands/matview.h"
 #include "commands/prepare.h"
 #include "nodes/makefuncs.h"
@@ -26,6 +31,7 @@
 #include "utils/relcache.h"
 
 #include "datamap.h"
+#include "errors.h"
 #include "guard.h"
 #include "guc.h"
 #include "keystore.h"
@@ -37,6 +43,7 @@
 #define PG_DUMP_CURSOR	"_pg_dump_cursor"
 
 static ProcessUtility_hook_type prev_utility = NULL;
+static object_access_hook_type prev_object_access = NULL;
 
 static int	unchecked_depth = 0;
 
@@ -393,10 +400,76 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		keystore_wake_worker();
 }
 
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* A part of the extension cannot go while a table is protected. */
+static void
+refuse_drop_of_member(Oid class_id, Oid object_id)
+{
+	const GdprOids *oids = datamap_oids();
+	TableMap   *table;
+
+	if (oids == NULL || creating_extension || !datamap_any_protected() ||
+		!((class_id == ExtensionRelationId && object_id == oids->extension) ||
+		  getExtensionOfObject(class_id, object_id) == oids->extension))
+		return;
+	table = linitial(datamap_tables(InvalidOid));
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("cannot drop extension gdpr because table \"%s\" is protected",
+					get_rel_name(table->relid)),
+			 errdetail("Its personal data would be lost with its envelopes."),
+			 errhint("First CALL gdpr.unprotect('%s').",
+					 qualified_name(table->relid))));
+}
+
+/*
+ * However it comes about (ALTER TABLE, DROP EXTENSION, DROP SCHEMA … CASCADE):
+ * a protected table keeps its envelopes, its key and its personal columns.
+ */
+static void
+refuse_drop(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
+			void *arg)
+{
+	TableMap   *table;
+	bool		needed;
+	int			i;
+
+	if (prev_object_access)
+		prev_object_access(access, class_id, object_id, sub_id, arg);
+	if (access != OAT_DROP || !IsTransactionState())
+		return;
+	if (sub_id == 0)
+		refuse_drop_of_member(class_id, object_id);
+	if (class_id != RelationRelationId || sub_id == 0 ||
+		(table = datamap_lookup(object_id)) == NULL)
+		return;
+	needed = sub_id == table->sealed_attnum ||
+		datamap_column_at(table, (AttrNumber) sub_id) != NULL;
+	for (i = 0; i < table->nkeys; i++)
+		needed |= table->keys[i] == sub_id;
+	if (needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("cannot drop column \"%s\" of protected table \"%s\"",
+						get_attname(object_id, (AttrNumber) sub_id, false),
+						get_rel_name(object_id)),
+				 errdetail("The sealed values of its rows depend on it."),
+				 errhint("First CALL gdpr.unprotect('%s').",
+						 qualified_name(object_id))));
+}
+
 void
 utility_init(void)
 {
 	prev_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility_process;
+	prev_object_access = object_access_hook;
+	object_access_hook = refuse_drop;
 	RegisterXactCallback(checked_at_abort, NULL);
 }

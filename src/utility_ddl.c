@@ -347,6 +347,19 @@ table_of_rename(RenameStmt *stmt)
 }
 
 static void
+check_create_trigger(CreateTrigStmt *stmt)
+{
+	List	   *relids;
+
+	if (!stmt->replace || !is_own_trigger(stmt->trigname))
+		return;
+	relids = add_protected(NIL, stmt->relation);
+	if (relids != NIL)
+		refuse(datamap_lookup(linitial_oid(relids)),
+			   psprintf("replace trigger \"%s\"", stmt->trigname));
+}
+
+static void
 check_drop(DropStmt *stmt)
 {
 	ListCell   *lc;
@@ -421,6 +434,7 @@ utility_before_ddl(Node *stmt)
 			return tables_of_create((CreateStmt *) stmt);
 
 		case T_CreateTrigStmt:
+			check_create_trigger((CreateTrigStmt *) stmt);
 			return add_protected(NIL, ((CreateTrigStmt *) stmt)->relation);
 
 		case T_DropStmt:

@@ -53,6 +53,10 @@ SELECT rw.same($$SELECT * FROM s_view() WHERE email = 'u7@x.nl'$$);
 SELECT rw.same($$SELECT * FROM s_sublink() ORDER BY 1$$);
 SELECT rw.same($$SELECT s.*, c.email FROM s_company() s JOIN contact c ON c.company = s.id ORDER BY c.id$$);
 SELECT rw.same($$SELECT f_row(c), f_row(c.*), c.f_row, f_scalar(email) FROM contact c ORDER BY id$$);
+-- kept since before the table was protected
+SELECT rw.same($$SELECT upsert(900, 'u7@x.nl', 'seven')$$);
+SELECT rw.same($$SELECT upsert(901, 'e901', 'new')$$);
+SELECT rw.same($$SELECT * FROM move(33)$$);
 SELECT rw.same($$SELECT f_pl('u7@x.nl')$$);
 SELECT rw.same($$SELECT f_cursor()$$);
 SELECT rw.same($$SELECT * FROM v_after ORDER BY id$$);

@@ -43,6 +43,7 @@ ALTER TABLE prot DISABLE TRIGGER "~gdpr_seal";
 ALTER TABLE prot ENABLE REPLICA TRIGGER "!gdpr_open";
 DROP TRIGGER "~gdpr_seal" ON prot;
 ALTER TRIGGER "~gdpr_seal" ON prot RENAME TO x;
+CREATE OR REPLACE TRIGGER "~gdpr_seal" BEFORE INSERT ON prot FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 ALTER TABLE prot DROP CONSTRAINT gdpr_sealed_check;
 ALTER TABLE prot RENAME CONSTRAINT gdpr_sealed_check TO x;
 CREATE INDEX ON prot (d) WHERE a IS NOT NULL;

@@ -81,7 +81,7 @@ sub check_dark
 
 	is(app($server, 'crm', $query), $dark, "$name: the forgotten is dark");
 	is(app($server, 'crm', $partly_query), "Name-$partly-Zwart - -", "$name: so is the category");
-	same_rows(revealed($server, 'crm'), $revealed, qr/$others|person 1\d\d/, "$name: the others are read");
+	same_rows(revealed($server, 'crm'), $revealed, qr/$others|person \d\d\d/, "$name: the others are read");
 	is($server->safe_psql('crm', "SELECT gdpr_test.life($gone_number), gdpr_test.life($partly_number)"), 'forgotten|partly',
 		"$name: the keys are gone");
 	return;
@@ -98,20 +98,18 @@ sub check_numbers
 	return;
 }
 
+my $asking = directory() . '/ask.sql';
+
 # Sessions that ask from the first moment of the start on: what they were told.
 sub asked_during_start
 {
 	my ($server, $sessions, $how_long) = @_;
 	my @command = ('bash', '-c', 'for ((i = 0; i < 400; i++)); do psql -XAtq -f "$1" 2>&1 | sed "s/^/:/"; '
-		. '[ -e "$2" ] && exit; done', 'ask', "$old_keys/ask.sql", "$old_keys/stop");
+		. '[ -e "$2" ] && exit; done', 'ask', $asking, "$asking.stop");
 	my @runs;
 	my @out = map { '' } 1 .. $sessions;
 
-	append_to_file("$old_keys/ask.sql", '') unless -e "$old_keys/ask.sql";
-	open my $file, '>', "$old_keys/ask.sql" or die;
-	print $file "SET ROLE app; SET gdpr.purpose = 'sales';\n$query;\n";
-	close $file;
-	unlink "$old_keys/stop";
+	append_to_file($asking, "SET ROLE app; SET gdpr.purpose = 'sales'; $query;\n") unless -e $asking;
 	local $ENV{PGDATABASE} = 'crm';
 	local $ENV{PGHOST} = $server->host;
 	local $ENV{PGPORT} = $server->port;
@@ -121,9 +119,9 @@ sub asked_during_start
 	}
 	$server->start;
 	select undef, undef, undef, $how_long;
-	append_to_file("$old_keys/stop", '');
+	append_to_file("$asking.stop", '');
 	$_->finish foreach @runs;
-	unlink "$old_keys/stop", "$old_keys/ask.sql";
+	unlink "$asking.stop";
 	return join('', @out);
 }
 
@@ -162,15 +160,8 @@ $node->stop;
 put_keys($node, $old_keys);
 $node->start;
 $node->safe_psql('crm', "SELECT gdpr.forget($third)");
-check_dark_numbers($node, 'old copy, forgetting at once');
-
-sub check_dark_numbers
-{
-	my ($server, $name) = @_;
-	is($server->safe_psql('crm', "SELECT gdpr_test.life($gone_number), gdpr_test.life($partly_number), gdpr_test.life($third)"),
-		'forgotten|partly|forgotten', $name);
-	return;
-}
+is($node->safe_psql('crm', "SELECT gdpr_test.life($gone_number), gdpr_test.life($partly_number), gdpr_test.life($third)"),
+	'forgotten|partly|forgotten', 'old copy: the first to use it forgets somebody');
 $node->stop;
 
 # Backups of the database with either copy of the keystore

@@ -554,6 +554,60 @@ test_refusal(const Case *c, Image before, int operations)
 	   c->name);
 }
 
+/* What an fsync may have lost is written again before the next one. */
+static void
+test_written_again(void)
+{
+	Keyfile    *kf = create_file(path);
+	KeytreeNode node = keytree_subject(65536, 3);
+	size_t		next = 0;
+	bool		again = true;
+
+	must(puncture_one(kf, keytree_subject(65536, 4)) == KEYFILE_OK);
+	must(keyfile_puncture_prepare(kf, &node, 1, &next, NULL) == KEYFILE_OK);
+	forget_record();
+	keyfile_fault_kind = KEYFILE_FAULT_EIO;
+	keyfile_fault_point = 3;
+	keyfile_trace = record;
+	must(keyfile_puncture_apply(kf, NULL) == KEYFILE_OK);
+	keyfile_trace = NULL;
+	keyfile_close(kf);
+	/* the leaf and the header, an fsync that fails; the same again */
+	must(nwritten >= 3 && written[2].op == 's');
+	again = nwritten == 6 && written[5].op == 's';
+	for (size_t i = 0; again && i < 2; i++)
+		again = written[i].op == 'w' && written[i + 3].op == 'w' &&
+			written[i].offset == written[i + 3].offset &&
+			written[i].len == written[i + 3].len &&
+			memcmp(written[i].bytes, written[i + 3].bytes, written[i].len) == 0;
+	ok(again, "after a failed fsync everything is written again, then synced");
+}
+
+/* The header that a change risks is not the one that the last one wrote first. */
+static void
+test_alternation(void)
+{
+	Keyfile    *kf = create_file(path);
+	bool		alternates = true;
+	int64_t		before = -1;
+
+	for (int i = 0; i < 4; i++)
+	{
+		KeyfileLease lease = {true, 0, 0, 1, 1, 1, 0};
+
+		forget_record();
+		keyfile_trace = record;
+		must(keyfile_lease(kf, &lease, NULL) == KEYFILE_OK);
+		keyfile_trace = NULL;
+		must(nwritten == 4 && written[0].op == 'w' && written[1].op == 's');
+		alternates = alternates && written[0].offset != before &&
+			written[2].offset == KF_PAGE - written[0].offset;
+		before = written[0].offset;
+	}
+	ok(alternates, "the two headers take turns, each synced before the other");
+	keyfile_close(kf);
+}
+
 /* The same handle goes on after a refusal. */
 static void
 test_retry(void)
@@ -644,6 +698,8 @@ main(void)
 		free(before.bytes);
 	}
 	test_power_twice();
+	test_written_again();
+	test_alternation();
 	test_retry();
 	test_leftovers();
 	forget_record();

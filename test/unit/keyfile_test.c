@@ -368,6 +368,35 @@ test_punctures(void)
 	unlink(path);
 }
 
+/* Writers that take turns, each with a handle of its own. */
+static void
+test_two_writers(void)
+{
+	static Universe universe;
+	const char *path = path_of("file");
+	Keyfile    *kf[2];
+	bool		sound = true;
+
+	kf[0] = create_file(path);
+	kf[1] = open_file(path, true);
+	universe.leaves = universe.deads = 0;
+	for (int i = 0; i < 40; i++)
+		universe_add(&universe, kf[0], keytree_subject(65536 + (uint64_t) i, 1));
+	for (int i = 0; i < 20; i++)
+	{
+		KeytreeNode node = keytree_subject(65536 + below(40), i % 3 - 1);
+
+		sound = sound && puncture_one(kf[i % 2], node) == KEYFILE_OK;
+		universe_kill(&universe, node);
+		sound = sound && universe_check(&universe, kf[i % 2]) &&
+			verify(kf[i % 2], NULL) == KEYFILE_OK;
+	}
+	ok(sound, "a writer builds on what another one did");
+	keyfile_close(kf[0]);
+	keyfile_close(kf[1]);
+	unlink(path);
+}
+
 /* Many records below one node: several changes, each a whole tree. */
 static void
 test_rounds(void)
@@ -557,6 +586,7 @@ main(void)
 	test_read_only();
 	test_leases();
 	test_punctures();
+	test_two_writers();
 	test_rounds();
 	test_reserve();
 	test_rewrite();
