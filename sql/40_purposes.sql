@@ -42,6 +42,16 @@ BEGIN
     IF coalesce(name, '') = '' OR categories IS NULL OR categories = '{}' THEN
         RAISE EXCEPTION 'a purpose needs a name and at least one category' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    IF legal_basis IS NULL OR legal_basis NOT IN
+        ('consent', 'contract', 'legal_obligation', 'vital_interest', 'public_task', 'legitimate_interest') THEN
+        RAISE EXCEPTION 'legal_basis is "%"', legal_basis
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It is ''consent'', ''contract'', ''legal_obligation'', ''vital_interest'', ''public_task'' or ''legitimate_interest''.';
+    END IF;
+    IF EXISTS (SELECT FROM gdpr.purpose p WHERE p.name = create_purpose.name) THEN
+        RAISE EXCEPTION 'purpose "%" exists already', name
+            USING ERRCODE = 'duplicate_object', HINT = 'Choose another name, or DELETE its row in gdpr.purpose first.';
+    END IF;
     FOREACH category IN ARRAY categories LOOP
         category_ids := category_ids || (SELECT c.id FROM gdpr.category c WHERE c.name = category);
         IF NOT EXISTS (SELECT FROM gdpr.category c WHERE c.name = category) THEN

@@ -192,7 +192,9 @@ BEGIN
         RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
     END IF;
     IF mapped.key_columns = '{}' THEN
-        RAISE EXCEPTION 'table % has no key', relation USING ERRCODE = 'GD006';
+        RAISE EXCEPTION 'table % has no key', relation
+            USING ERRCODE = 'GD006',
+                  HINT = 'SELECT gdpr.subject_number(gdpr_sealed) tells the numbers of its rows.';
     END IF;
     IF cardinality(mapped.key_columns) = 1 THEN
         condition := format('t.%I = %L', mapped.key_columns[1], key);
@@ -234,8 +236,8 @@ BEGIN
                 'SELECT DISTINCT gdpr.subject_number(t.gdpr_sealed), %L::regclass, %L::name FROM %s t WHERE t.%I = %L::%s',
                 item.relation, item.name, item.relation, item.name, value, item.type);
         EXCEPTION WHEN invalid_text_representation OR datatype_mismatch OR numeric_value_out_of_range
-                     OR invalid_binary_representation THEN
-            NULL;               -- not a value of the column's type: not there
+                     OR invalid_binary_representation OR string_data_right_truncation OR insufficient_privilege THEN
+            NULL;               -- not a value of the column's type, or not the caller's to see: not there
         END;
     END LOOP;
 END $$;

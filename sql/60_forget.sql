@@ -40,7 +40,6 @@ BEGIN
     erased := 0;
     BEGIN
         deleted := gdpr.forget_rows(relation, number, NULL, false);
-        SET CONSTRAINTS ALL IMMEDIATE;
         RETURN;
     EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
         deleted := 0;
@@ -48,7 +47,6 @@ BEGIN
     FOR item IN EXECUTE format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation) USING number LOOP
         BEGIN
             deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item);
-            SET CONSTRAINTS ALL IMMEDIATE;
         EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
             erased := erased + gdpr.forget_rows(relation, number, NULL, true, item);
         END;

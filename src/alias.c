@@ -28,7 +28,8 @@ is_living(uint64 number, int category)
 
 /*
  * Run the query on gdpr.subject_alias as its owner; the first column of the
- * first row, or 0.
+ * first row, or 0.  It must not depend on the session's search path: whatever
+ * operator or type is found there would run as the owner.
  */
 static uint64
 run_query(const char *query, int nargs, uint64 person, int category,
@@ -72,7 +73,8 @@ alias_number(uint64 number, int category)
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	alias = run_query("SELECT number FROM gdpr.subject_alias"
-					  " WHERE subject = $1 AND category = $2"
+					  " WHERE subject OPERATOR(pg_catalog.=) $1"
+					  " AND category OPERATOR(pg_catalog.=) $2"
 					  " ORDER BY number DESC LIMIT 1", 2, person, category, 0);
 	if (alias == 0 || !is_living(alias | keep, category))
 	{

@@ -64,7 +64,7 @@ check_state(Relation rel, TableMap *table)
 		return table->check_state;
 	old = MemoryContextSwitchTo(table->context);
 	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET,
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	state = palloc0(sizeof(CheckState));
 	state->econtext = CreateStandaloneExprContext();

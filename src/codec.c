@@ -163,7 +163,7 @@ pin_settings(void)
 		{"extra_float_digits", "3"},
 		{"bytea_output", "hex"},
 		{"TimeZone", "UTC"},
-		{"search_path", "pg_catalog"},
+		{"search_path", "pg_catalog, pg_temp"},
 		{"xmloption", "content"},
 		{"xmlbinary", "base64"},
 		{"lc_monetary", "C"},
@@ -280,7 +280,37 @@ damaged_value(Oid typid)
 	ereport(ERROR,
 			(errcode(ERRCODE_GDPR_DAMAGED),
 			 errmsg("sealed value is not a value of type %s",
-					format_type_be(typid))));
+					format_type_be(typid)),
+			 errhint("If the type was changed since the value was sealed, change it back.")));
+}
+
+/*
+ * The type's input function.  What it says of a text that it does not take
+ * would quote a personal value, in the server's log also.
+ */
+static Datum
+input_text(Codec *codec, char *text, int32 typmod)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Datum value = (Datum) 0;
+
+	PG_TRY();
+	{
+		value = InputFunctionCall(&codec->in, text, codec->ioparam, typmod);
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category != ERRCODE_DATA_EXCEPTION &&
+			category != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		damaged_value(codec->typid);
+	}
+	PG_END_TRY();
+	return value;
 }
 
 /* bytes as characters of the database's encoding, NUL-terminated */
@@ -343,8 +373,7 @@ codec_decode(Codec *codec, const char *bytes, int len, int32 typmod,
 
 				if (codec->kind == CODEC_PINNED_TEXT)
 					level = pin_settings();
-				value = InputFunctionCall(&codec->in, text, codec->ioparam,
-										  typmod);
+				value = input_text(codec, text, typmod);
 				if (codec->kind == CODEC_PINNED_TEXT)
 					AtEOXact_GUC(true, level);
 				return value;

@@ -826,22 +826,26 @@ datamap_declared(Oid relid)
 	return wanted;
 }
 
+/*
+ * As the map's owner, so nothing here may depend on the session's search path.
+ */
 void
 datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
 {
 	static const char *const updates[] = {
-		"UPDATE gdpr.mapped_column c SET name = $3::name FROM gdpr.mapped_table t"
-		" WHERE t.id = c.table_id AND t.relation = $1::oid AND c.name = $2::name",
-		"UPDATE gdpr.mapped_table SET key_columns = array_replace(key_columns, $2::name, $3::name)"
-		" WHERE relation = $1::oid AND $2::name = ANY (key_columns)",
-		"UPDATE gdpr.mapped_link l SET columns = array_replace(columns, $2::name, $3::name)"
-		" FROM gdpr.mapped_table t WHERE t.id = l.table_id AND t.relation = $1::oid"
-		" AND $2::name = ANY (l.columns)",
-		"UPDATE gdpr.mapped_link l SET parent_columns = array_replace(parent_columns, $2::name, $3::name)"
-		" FROM gdpr.mapped_table t WHERE t.id = l.parent_id AND t.relation = $1::oid"
-		" AND $2::name = ANY (l.parent_columns)"
+		"UPDATE gdpr.mapped_column c SET name = $3 FROM gdpr.mapped_table t"
+		" WHERE t.id OPERATOR(pg_catalog.=) c.table_id AND t.relation OPERATOR(pg_catalog.=) $1"
+		" AND c.name OPERATOR(pg_catalog.=) $2",
+		"UPDATE gdpr.mapped_table SET key_columns = pg_catalog.array_replace(key_columns, $2, $3)"
+		" WHERE relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (key_columns)",
+		"UPDATE gdpr.mapped_link l SET columns = pg_catalog.array_replace(columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.table_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.columns)",
+		"UPDATE gdpr.mapped_link l SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.parent_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.parent_columns)"
 	};
-	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
+	Oid			types[3] = {OIDOID, NAMEOID, NAMEOID};
 	Datum		args[3];
 	Oid			user;
 	Oid			owner;
@@ -851,8 +855,8 @@ datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
 	if (datamap_oids() == NULL)
 		return;
 	args[0] = ObjectIdGetDatum(relid);
-	args[1] = CStringGetTextDatum(oldname);
-	args[2] = CStringGetTextDatum(newname);
+	args[1] = DirectFunctionCall1(namein, CStringGetDatum(oldname));
+	args[2] = DirectFunctionCall1(namein, CStringGetDatum(newname));
 	GetUserIdAndSecContext(&user, &sec_context);
 	relation_facts(map_relids[0], &owner, NULL);
 	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);

@@ -6,12 +6,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "datamap.h"
 #include "errors.h"
@@ -45,12 +48,46 @@ rows_query(TableMap *table, bool erase, bool one_row)
 					whose, row);
 }
 
+static Oid
+table_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Deferrable foreign keys that refer to the table, as SET CONSTRAINTS takes
+ * them; NULL if there are none.  SPI is connected.
+ */
+static char *
+deferrable_references(TableMap *table)
+{
+	Oid			type = OIDOID;
+	Datum		relid = ObjectIdGetDatum(table->relid);
+
+	if (SPI_execute_with_args("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
+							  " FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n"
+							  " ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
+							  " WHERE c.confrelid OPERATOR(pg_catalog.=) $1"
+							  " AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.condeferrable",
+							  1, &type, &relid, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for foreign keys");
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
 /*
  * gdpr.forget_rows(relation, number, category, erase, row) RETURNS bigint
  *
  * Deletes the rows of a person in a protected table, or (erase) removes the
  * person's values from its rows; category NULL: all; row NULL: all rows.
- * Returns how many rows.
+ * Returns how many rows.  As the table's owner; after a deletion, deferred
+ * foreign keys to the table have been checked.
  */
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
@@ -63,6 +100,9 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	GuardMode	before;
 	volatile int64 rows = 0;
 	bool		one_row = !PG_ARGISNULL(4);
+	char	   *constraints;
+	Oid			user;
+	int			sec_context;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		ereport(ERROR,
@@ -82,21 +122,32 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
 	args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
 
+	SPI_connect();
+	constraints = forget.erase ? NULL : deferrable_references(table);
+	GetUserIdAndSecContext(&user, &sec_context);
 	before = guard_set_mode(forget);
 	PG_TRY();
 	{
-		SPI_connect();
+		/* triggers of the table run, which the caller need not trust */
+		SetUserIdAndSecContext(table_owner(table->relid), sec_context |
+							   SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_NOFORCE_RLS);
 		if (SPI_execute_with_args(rows_query(table, forget.erase, one_row),
 								  one_row ? 3 : 2, types, args, nulls, false,
 								  0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;
-		SPI_finish();
+		if (constraints != NULL &&
+			SPI_execute(psprintf("SET CONSTRAINTS %s IMMEDIATE", constraints),
+						false, 0) < 0)
+			elog(ERROR, "could not check foreign keys");
 	}
 	PG_FINALLY();
 	{
 		(void) guard_set_mode(before);
+		SetUserIdAndSecContext(user, sec_context);
 	}
 	PG_END_TRY();
+	SPI_finish();
 	PG_RETURN_INT64(rows);
 }

@@ -24,7 +24,9 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "port/pg_bswap.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -128,6 +130,18 @@ static uint8
 version_of(const bytea *sealed)
 {
 	return VARSIZE_ANY_EXHDR(sealed) > 0 ? *(uint8 *) VARDATA_ANY(sealed) : 0;
+}
+
+/*
+ * Is it an UPDATE of the application that assigns personal columns?  While the
+ * mode is another, triggers run such statements, which the mode is not for.
+ */
+static bool
+is_marked(const GuardRow *row)
+{
+	uint8		version = row->sealed == NULL ? 0 : version_of(row->sealed);
+
+	return version == ENVELOPE_MARKED || version == ENVELOPE_OPENED;
 }
 
 static bool
@@ -295,10 +309,12 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 	int			len;
 	int			i;
 
-	if (mode.task != GUARD_APPLICATION || !has_other_triggers(trigger->tg_relation))
+	if (!has_other_triggers(trigger->tg_relation))
 		return PointerGetDatum(trigger->tg_newtuple);
 	begin_row(trigger, &row);
-	marked = row.sealed != NULL && version_of(row.sealed) == ENVELOPE_MARKED;
+	marked = is_marked(&row);
+	if (mode.task != GUARD_APPLICATION && !marked)
+		return PointerGetDatum(trigger->tg_newtuple);
 	if (!marked &&
 		(row.sealed == NULL ||
 		 !image_equal(row.rel, row.table->sealed_attnum,
@@ -465,6 +481,24 @@ refuse_physical_write(GuardRow *row, const char *column)
 }
 
 /*
+ * An envelope is not authenticated when it arrives: a restored dump must not
+ * need keys.  So it is taken from those only who may restore the table, and
+ * from replication; another could name a person of his choice in it, or put
+ * nothing in place of values he cannot see.
+ */
+static void
+require_may_restore(GuardRow *row)
+{
+	if (!has_privs_of_role(GetUserId(), row->rel->rd_rel->relowner) &&
+		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
+				 errmsg("only the owner of protected table \"%s\" can store sealed rows in it",
+						RelationGetRelationName(row->rel)),
+				 errhint("Leave column gdpr_sealed out of the statement.")));
+}
+
+/*
  * What happens to each column in an UPDATE by the application.  Returns false
  * if the row arrived sealed and is to be stored as it is.
  */
@@ -486,6 +520,7 @@ update_states(GuardRow *row)
 						   (uint8 *) VARDATA_ANY(row->sealed),
 						   VARSIZE_ANY_EXHDR(row->sealed)))
 			refuse_physical_write(row, GUARD_SEALED_COLUMN);
+		require_may_restore(row);
 		return false;
 	}
 	for (i = 0; i < row->table->ncolumns; i++)
@@ -503,6 +538,39 @@ update_states(GuardRow *row)
 			refuse_physical_write(row, column->name);
 	}
 	return true;
+}
+
+/*
+ * Is it the application's own statement, not that of the mode?  What it
+ * assigns to somebody who is being forgotten is erased with the rest.
+ */
+static bool
+by_application(GuardRow *row)
+{
+	if (mode.task == GUARD_APPLICATION || row->insert)
+		return true;
+	return is_marked(row) &&
+		!(mode.task == GUARD_FORGET && mode.category < 0 &&
+		  row->table->on_forget != FORGET_KEEP &&
+		  old_person(row) == mode.person);
+}
+
+/*
+ * What is stored stays, whatever a trigger of the application, which was not
+ * shown values, made of it.
+ */
+static void
+keep_stored(GuardRow *row)
+{
+	int			i;
+
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		int			att = row->table->columns[i].attnum - 1;
+
+		row->values[att] = row->old_values[att];
+		row->isnull[att] = row->old_isnull[att];
+	}
 }
 
 /* What forget() erases of a row. */
@@ -590,6 +658,7 @@ arrives_sealed(GuardRow *row)
 						RelationGetRelationName(row->rel)),
 				 errdetail("An envelope is accepted only with exactly the key and the stored columns it was made for, as from a dump."),
 				 errhint("Leave column gdpr_sealed out of the statement.")));
+	require_may_restore(row);
 	return true;
 }
 
@@ -629,12 +698,14 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	RowSeal		seal;
 	uint64		expected = 0;
 	bytea	   *sealed;
+	bool		application;
 	int			i;
 
 	if (precedes_map(trigger))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	begin_row(trigger, &row);
 	row.states = palloc0(sizeof(RowColumnState) * row.table->ncolumns);
+	application = by_application(&row);
 	if (row.insert)
 	{
 		if (arrives_sealed(&row))
@@ -642,14 +713,19 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 		for (i = 0; i < row.table->ncolumns; i++)
 			row.states[i] = ROW_SET;
 	}
-	else if (mode.task == GUARD_FORGET &&
+	else if (!application && mode.task == GUARD_RELINK)
+		keep_stored(&row);
+	else if (!application &&
 			 (mode.erase || old_person(&row) == mode.person))
+	{
+		keep_stored(&row);
 		forget_states(&row);
-	else if (mode.task != GUARD_RELINK && !update_states(&row))
+	}
+	else if (!update_states(&row))
 		return PointerGetDatum(row.newtuple);
 
 	require_not_null(&row);
-	if (mode.task == GUARD_APPLICATION)
+	if (application)
 		require_checks(&row);
 	resolve_numbers(&row);
 	seal.table = row.table;
@@ -662,8 +738,11 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	if (row.insert)
 		expected = subject_expected(row.rel, row.table, row.values, row.isnull);
 	sealed = row_seal(&seal);
+	if (row.insert)
+		row_note_input(sealed);
 	/* a child came first and expects another number */
-	if (expected != 0 && expected != row.numbers[0])
+	if (row.insert && expected != row.numbers[0] &&
+		(expected != 0 || subject_is_awaited(row.table)))
 		subject_relink_later(row.table, row.rel, row.values, row.isnull);
 	audit_touch(row.table, NULL, row.numbers[0], AUDIT_WRITE);
 	return PointerGetDatum(finish_row(&row, sealed));

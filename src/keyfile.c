@@ -476,40 +476,43 @@ kf_read_record(Keyfile *kf, uint32_t index, uint8_t bytes[KF_RECORD],
 }
 
 /*
- * The record at step->index for step->node, from the plan if it has changed
- * there, decoded.  DAMAGED if no such record can be there; tags are not
+ * The record at an index for a position, from the plan if it has changed
+ * there, decoded, into *step.  DAMAGED if no such record can be there; tags are not
  * looked at.
  */
 KeyfileResult
-kf_load(Keyfile *kf, KfPlan *plan, KfStep *step, KeyfileError *err)
+kf_load(Keyfile *kf, KfPlan *plan, uint32_t index, KeytreeNode position,
+		KfStep *step, KeyfileError *err)
 {
 	const KfHeader *header = plan != NULL ? &plan->next : &kf->header;
 	KeyfileResult result;
 
-	if (step->index == KEYFILE_NO_RECORD)
-		memcpy(step->bytes, header->root[step->node.tree - 1], KF_RECORD);
-	else if (step->index >= header->info.records)
-		return kf_damaged(err, step->index, step->node);
-	else if (plan == NULL ||
-			 !kf_plan_record(kf, plan, step->index, step->bytes))
+	step->index = index;
+	step->node = position;
+	if (index == KEYFILE_NO_RECORD)
+		memcpy(step->bytes, header->root[position.tree - 1], KF_RECORD);
+	else if (index >= header->info.records)
+		return kf_damaged(err, index, position);
+	else if (plan == NULL || !kf_plan_record(kf, plan, index, step->bytes))
 	{
-		result = kf_read_record(kf, step->index, step->bytes, err);
+		result = kf_read_record(kf, index, step->bytes, err);
 		if (result != KEYFILE_OK)
 			return result;
 	}
-	if (!kf_decode_record(step->bytes, step->node, &step->record))
-		return kf_damaged(err, step->index, step->node);
+	if (!kf_decode_record(step->bytes, position, &step->record))
+		return kf_damaged(err, index, position);
 	return KEYFILE_OK;
 }
 
 KeyfileResult
-kf_load_checked(Keyfile *kf, KfPlan *plan, KfStep *step, KeyfileError *err)
+kf_load_checked(Keyfile *kf, KfPlan *plan, uint32_t index,
+				KeytreeNode position, KfStep *step, KeyfileError *err)
 {
-	KeyfileResult result = kf_load(kf, plan, step, err);
+	KeyfileResult result = kf_load(kf, plan, index, position, step, err);
 
 	if (result == KEYFILE_OK &&
-		!kf_check_record(&kf->keys, step->node, step->bytes))
-		return kf_damaged(err, step->index, step->node);
+		!kf_check_record(&kf->keys, position, step->bytes))
+		return kf_damaged(err, index, position);
 	return result;
 }
 
@@ -525,16 +528,15 @@ follow(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 	uint32_t	index = KEYFILE_NO_RECORD;
 
 	route->length = 0;
+	route->state = KF_HOLE;
 	for (;;)
 	{
 		KfStep	   *step = &route->step[route->length];
 		const KfRecord *record = &step->record;
 		KeyfileResult result;
 
-		step->node = position;
-		step->index = index;
 		route->length++;
-		result = kf_load(kf, plan, step, err);
+		result = kf_load(kf, plan, index, position, step, err);
 		if (result != KEYFILE_OK)
 			return result;
 
@@ -697,15 +699,14 @@ keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
 		*mask = route.state == KF_SEED ? 0xFFFF : 0;
 		return KEYFILE_OK;
 	}
-	step.node = node;
-	step.index = route.step[route.length - 1].record.index[route.slot];
-	result = kf_load_checked(kf, NULL, &step, err);
+	result = kf_load_checked(kf, NULL,
+							 route.step[route.length - 1].record.index[route.slot],
+							 node, &step, err);
 	first = step.record.index[0];
 	for (int c = 0; result == KEYFILE_OK && c < KEYTREE_CATEGORIES; c++)
 	{
-		step.node = keytree_child_node(node, c);
-		step.index = first + (uint32_t) c;
-		result = kf_load_checked(kf, NULL, &step, err);
+		result = kf_load_checked(kf, NULL, first + (uint32_t) c,
+								 keytree_child_node(node, c), &step, err);
 		if (result == KEYFILE_OK && step.record.state[0] == KF_SEED)
 			*mask |= (uint16_t) (1 << c);
 	}

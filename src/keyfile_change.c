@@ -97,7 +97,7 @@ plan_nodes(Keyfile *kf, KfPlan *plan, const KeytreeNode *nodes, size_t count,
 {
 	while (*next < count)
 	{
-		bool		full;
+		bool		full = false;
 		KeyfileResult result;
 
 		if (!keytree_valid(nodes[*next]))
@@ -335,6 +335,7 @@ keyfile_lease(Keyfile *kf, KeyfileLease *lease, KeyfileError *err)
 	KfHeader	next;
 	KeyfileInfo *info = &next.info;
 	uint32_t	block;
+	bool		changed;
 	KeyfileResult result;
 
 	lease->block = 0;
@@ -342,6 +343,11 @@ keyfile_lease(Keyfile *kf, KeyfileLease *lease, KeyfileError *err)
 	if (result != KEYFILE_OK)
 		return result;
 	next = kf->header;
+	changed = lease->take_block ||
+		info->system_identifier != lease->system_identifier ||
+		info->timeline != lease->timeline ||
+		info->database != lease->database ||
+		(lease->token_epoch != 0 && info->token_epoch != lease->token_epoch);
 	block = info->next_block > lease->min_block ?
 		info->next_block : lease->min_block;
 	if (lease->take_block)
@@ -360,7 +366,7 @@ keyfile_lease(Keyfile *kf, KeyfileLease *lease, KeyfileError *err)
 	info->system_identifier = lease->system_identifier;
 	info->timeline = lease->timeline;
 	info->database = lease->database;
-	if (memcmp(&next, &kf->header, sizeof(next)) == 0)
+	if (!changed)
 		return KEYFILE_OK;
 
 	info->generation++;

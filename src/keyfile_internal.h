@@ -22,6 +22,7 @@
 
 #include "keyfile.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 #define KF_MAGIC			"GDPRKEY1"
@@ -158,6 +159,18 @@ kf_put(uint8_t *to, uint64_t value, int bytes)
 	}
 }
 
+/* Fill *err, which may be NULL, and hand the result on. */
+static inline KeyfileResult
+kf_error(KeyfileError *err, KeyfileResult result)
+{
+	if (err != NULL)
+	{
+		memset(err, 0, sizeof(*err));
+		err->result = result;
+	}
+	return result;
+}
+
 static inline int64_t
 kf_offset(uint32_t index)
 {
@@ -172,7 +185,6 @@ typedef struct KfWrite
 	size_t		len;
 } KfWrite;
 
-extern KeyfileResult kf_error(KeyfileError *err, KeyfileResult result);
 extern KeyfileResult kf_errno(KeyfileError *err, int saved_errno);
 extern KeyfileResult kf_open_file(const char *path, int flags, int *fd,
 								  struct stat *st, KeyfileError *err);
@@ -220,9 +232,11 @@ extern KeyfileResult kf_read_headers(Keyfile *kf, KeyfileError *err);
 extern KeyfileResult kf_read_record(Keyfile *kf, uint32_t index,
 									uint8_t bytes[KF_RECORD],
 									KeyfileError *err);
-extern KeyfileResult kf_load(Keyfile *kf, KfPlan *plan, KfStep *step,
+extern KeyfileResult kf_load(Keyfile *kf, KfPlan *plan, uint32_t index,
+							 KeytreeNode position, KfStep *step,
 							 KeyfileError *err);
-extern KeyfileResult kf_load_checked(Keyfile *kf, KfPlan *plan, KfStep *step,
+extern KeyfileResult kf_load_checked(Keyfile *kf, KfPlan *plan, uint32_t index,
+									 KeytreeNode position, KfStep *step,
 									 KeyfileError *err);
 extern KeyfileResult kf_walk(Keyfile *kf, KfPlan *plan, KeytreeNode node,
 							 KfRoute *route, KeyfileError *err);

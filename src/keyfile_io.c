@@ -57,17 +57,6 @@ strike_after(bool struck)
 }
 
 KeyfileResult
-kf_error(KeyfileError *err, KeyfileResult result)
-{
-	if (err != NULL)
-	{
-		memset(err, 0, sizeof(*err));
-		err->result = result;
-	}
-	return result;
-}
-
-KeyfileResult
 kf_errno(KeyfileError *err, int saved_errno)
 {
 	KeyfileResult result;
@@ -134,7 +123,7 @@ keyfile_name(const uint8_t uuid[KEYFILE_UUID_BYTES], char *buf)
 		*buf++ = hex[uuid[i] >> 4];
 		*buf++ = hex[uuid[i] & 15];
 	}
-	strcpy(buf, ".keystore");
+	memcpy(buf, ".keystore", sizeof(".keystore"));
 }
 
 static KeyfileResult
@@ -380,7 +369,8 @@ sync_directory(const char *path, KeyfileError *err)
 	if (directory == NULL)
 		return kf_error(err, KEYFILE_NO_MEMORY);
 	memcpy(directory, path, len);
-	strcpy(directory + len, ".");
+	directory[len] = '.';
+	directory[len + 1] = '\0';
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(directory);
 	if (fd < 0)
@@ -394,7 +384,7 @@ sync_directory(const char *path, KeyfileError *err)
 KeyfileResult
 kf_discard(const char *path, KeyfileError *err)
 {
-	struct stat st;
+	struct stat st = {0};
 	KeyfileResult result;
 	bool		struck;
 	int			fd;
@@ -438,14 +428,11 @@ kf_install(const char *from, const char *to, KeyfileError *err)
 char *
 kf_new_path(const char *path)
 {
-	size_t		len = strlen(path);
-	char	   *copy = malloc(len + sizeof(KF_SUFFIX));
+	size_t		size = strlen(path) + sizeof(KF_SUFFIX);
+	char	   *copy = malloc(size);
 
 	if (copy != NULL)
-	{
-		memcpy(copy, path, len);
-		memcpy(copy + len, KF_SUFFIX, sizeof(KF_SUFFIX));
-	}
+		snprintf(copy, size, "%s%s", path, KF_SUFFIX);
 	return copy;
 }
 

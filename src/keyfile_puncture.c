@@ -182,9 +182,7 @@ clear_below(Keyfile *kf, KfPlan *plan, uint32_t index, KeytreeNode node,
 	KeyfileResult result;
 	bool		fan;
 
-	step.index = index;
-	step.node = node;
-	result = kf_load_checked(kf, plan, &step, err);
+	result = kf_load_checked(kf, plan, index, node, &step, err);
 	if (result != KEYFILE_OK)
 		return result;
 	*total += cost(kf, plan, index);
@@ -222,11 +220,11 @@ is_last_leaf(Keyfile *kf, KfPlan *plan, const KfRoute *route, bool *last,
 		KfStep		leaf;
 		KeyfileResult result;
 
-		leaf.node = keytree_child_node(fan->node, c);
-		leaf.index = fan->record.index[0] + (uint32_t) c;
-		if (leaf.node.path == route->at.path)
+		if (c == keytree_index(route->at))
 			continue;
-		result = kf_load_checked(kf, plan, &leaf, err);
+		result = kf_load_checked(kf, plan,
+								 fan->record.index[0] + (uint32_t) c,
+								 keytree_child_node(fan->node, c), &leaf, err);
 		if (result != KEYFILE_OK && result != KEYFILE_DAMAGED)
 			return result;
 		*last = result == KEYFILE_OK && leaf.record.state[0] == KF_HOLE;
@@ -489,13 +487,12 @@ find_part(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 	{
 		const KfStep *last = &route->step[route->length - 1];
 		KfStep		step;
-		int			total;
+		int			total = 0;
 		int			i;
 		KeyfileResult result;
 
-		step.node = node;
-		step.index = last->record.index[route->slot];
-		result = kf_load_checked(kf, plan, &step, err);
+		result = kf_load_checked(kf, plan, last->record.index[route->slot],
+								 node, &step, err);
 		if (result != KEYFILE_OK)
 			return result;
 		for (i = 0; i < 2; i++)

@@ -47,6 +47,7 @@ typedef struct Copying
 	uint8_t		sum[CRYPTO_TAG_BYTES];	/* of the source, for comparison */
 } Copying;
 
+/* Begins a file; *out is NULL unless OK. */
 static KeyfileResult
 target_start(Target **out, const char *path, const KeyfileIdentity *identity,
 			 const uint8_t kek[CRYPTO_KEY_BYTES], bool replace,
@@ -184,7 +185,7 @@ keyfile_create(const char *path, const KeyfileIdentity *identity,
 
 	kf_error(err, KEYFILE_OK);
 	result = target_start(&to, path, identity, kek, false, err);
-	if (result != KEYFILE_OK)
+	if (to == NULL)
 		return result;
 	clock_gettime(CLOCK_REALTIME, &now);
 	to->header.info.created = (int64_t) now.tv_sec * 1000000 +
@@ -287,9 +288,7 @@ copy_below(Copying *copying, uint32_t index, KeytreeNode node,
 
 	memset(copied, 0, sizeof(*copied));
 	copied->state = KF_HOLE;
-	step.index = index;
-	step.node = node;
-	result = kf_load_checked(copying->from, NULL, &step, err);
+	result = kf_load_checked(copying->from, NULL, index, node, &step, err);
 	if (result == KEYFILE_DAMAGED && copying->salvage)
 	{
 		copying->dropped++;
@@ -387,7 +386,7 @@ keyfile_rewrite(Keyfile *kf, const char *path,
 	if (result != KEYFILE_OK)
 		return result;
 	result = target_start(&to, path, identity, kek, replace, err);
-	if (result != KEYFILE_OK)
+	if (to == NULL)
 		return result;
 
 	info = &to->header.info;

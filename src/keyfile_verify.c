@@ -51,9 +51,7 @@ check_below(Check *check, uint32_t index, KeytreeNode node,
 	KeyfileResult result;
 	int			children;
 
-	step.index = index;
-	step.node = node;
-	result = kf_load_checked(check->kf, NULL, &step, err);
+	result = kf_load_checked(check->kf, NULL, index, node, &step, err);
 	if (result == KEYFILE_DAMAGED)
 	{
 		KeyfileError damage = {0};

@@ -43,7 +43,8 @@ reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 	EnvelopeHeader header;
 
 	*isnull = true;
-	if (!own_input)
+	/* EXCLUDED is own input unless the row came with an envelope */
+	if (!own_input || !row_is_input(column, buf, len))
 	{
 		number = envelope_read_header(buf, len, &header) ? header.number : 0;
 		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)

@@ -239,6 +239,34 @@ reveal_row(const Var *var, const TableMap *map, int flags)
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
+/*
+ * reveal() has no type modifier, so an output column of a rewritten subquery
+ * may have lost its own.  A Var of it must agree: the planner compares them.
+ */
+static Node *
+rewrite_output_var(Var *var, QueryLevel *level)
+{
+	RangeTblEntry *rte;
+
+	var = copyObject(var);
+	if (var->vartypmod < 0 || var->varattno <= 0 ||
+		var->varno > list_length(level->rtable))
+		return (Node *) var;
+	rte = rt_fetch(var->varno, level->rtable);
+	if (rte->rtekind == RTE_SUBQUERY)
+	{
+		TargetEntry *tle = get_tle_by_resno(rte->subquery->targetList,
+											var->varattno);
+
+		if (tle != NULL)
+			var->vartypmod = exprTypmod((Node *) tle->expr);
+	}
+	else if (rte->rtekind == RTE_CTE &&
+			 var->varattno <= list_length(rte->coltypmods))
+		var->vartypmod = list_nth_int(rte->coltypmods, var->varattno - 1);
+	return (Node *) var;
+}
+
 static Node *
 rewrite_var(Var *var, QueryLevel *level)
 {
@@ -258,6 +286,8 @@ rewrite_var(Var *var, QueryLevel *level)
 
 	level = rewrite_level_up(level, var->varlevelsup);
 	rte = rt_fetch(var->varno, level->query->rtable);
+	if (rte->rtekind == RTE_SUBQUERY || rte->rtekind == RTE_CTE)
+		return rewrite_output_var(var, level);
 	map = rewrite_rte_map(rte);
 	if (map == NULL)
 		return (Node *) copyObject(var);
@@ -416,22 +446,87 @@ rewrite_on_conflict(OnConflictExpr *from, QueryLevel *level)
 	return to;
 }
 
+static void
+rewrite_ctes(QueryLevel *level)
+{
+	ListCell   *lc;
+
+	foreach(lc, level->query->cteList)
+	{
+		CommonTableExpr *cte = castNode(CommonTableExpr,
+										rewrite_mutator(lfirst(lc), level));
+		Query	   *query = castNode(Query, cte->ctequery);
+		List	   *outputs = query->commandType == CMD_SELECT ?
+			query->targetList : query->returningList;
+		List	   *typmods = NIL;
+		ListCell   *output;
+
+		foreach(output, outputs)
+		{
+			TargetEntry *tle = lfirst_node(TargetEntry, output);
+
+			if (!tle->resjunk)
+				typmods = lappend_int(typmods, exprTypmod((Node *) tle->expr));
+		}
+		/* a recursive one reads its own rows as they were declared */
+		if (!cte->cterecursive &&
+			list_length(typmods) == list_length(cte->ctecoltypmods))
+			cte->ctecoltypmods = typmods;
+		level->ctes = lappend(level->ctes, cte);
+	}
+}
+
+static void
+rewrite_rtable(QueryLevel *level)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	/* in this order: LATERAL refers to what comes before */
+	foreach(lc, level->query->rtable)
+	{
+		List	   *one = range_table_mutator(list_make1(lfirst(lc)),
+											  rewrite_mutator, level, 0);
+		RangeTblEntry *rte = linitial_node(RangeTblEntry, one);
+
+		if (rte->rtekind == RTE_CTE && !rte->self_reference)
+		{
+			foreach(lc2, rewrite_level_up(level, rte->ctelevelsup)->ctes)
+			{
+				CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc2);
+
+				if (strcmp(cte->ctename, rte->ctename) == 0 &&
+					list_length(cte->ctecoltypmods) == list_length(rte->coltypmods))
+					rte->coltypmods = list_copy(cte->ctecoltypmods);
+			}
+		}
+		level->rtable = lappend(level->rtable, rte);
+	}
+}
+
 /* A rewritten copy of a query and everything below it. */
 static Node *
 rewrite_query(Query *query, QueryLevel *up)
 {
-	QueryLevel	level = {query, up, NULL};
+	QueryLevel	level = {query, up};
 	OnConflictExpr *on_conflict = query->onConflict;
 	Query	   *result;
 	ListCell   *lc;
 
 	check_stack_depth();
 
+	rewrite_ctes(&level);
+	rewrite_rtable(&level);
+
 	result = makeNode(Query);
 	memcpy(result, query, sizeof(Query));
 	result->onConflict = NULL;
+	result->cteList = NIL;
+	result->rtable = NIL;
 	result = query_tree_mutator(result, rewrite_mutator, &level,
 								QTW_DONT_COPY_QUERY);
+	result->cteList = level.ctes;
+	result->rtable = level.rtable;
 	if (on_conflict != NULL)
 		result->onConflict = rewrite_on_conflict(on_conflict, &level);
 

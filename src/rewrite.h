@@ -42,7 +42,10 @@ extern bool rewrite_physical_next(bool on);
  */
 extern bool rewrite_reveals(Query *query);
 
-/* The error for a statement that would store revealed values in the clear. */
-extern void rewrite_refuse_copy(const char *what);
+/*
+ * The error for a statement that would store revealed values in the clear;
+ * is_protected: in a column of a protected table that is not personal.
+ */
+extern void rewrite_refuse_copy(const char *relation, bool is_protected);
 
 #endif							/* GDPR_REWRITE_H */

@@ -1,7 +1,7 @@
 /*
  * rewrite_copies.c
  *		Statements that would store revealed values in tables that are not
- *		protected.
+ *		protected, or in columns that are not personal.
  *
  * What counts is what reaches the rows that are written: output columns of a
  * query and what they are computed from, followed through subqueries, CTEs and
@@ -119,7 +119,7 @@ is_personal(Node *node, void *context)
 static bool
 output_is_personal(Query *query, AttrNumber attnum, QueryLevel *up)
 {
-	QueryLevel	level = {query, up, NULL};
+	QueryLevel	level = {query, up};
 	List	   *outputs = query->commandType == CMD_SELECT ?
 		query->targetList : query->returningList;
 	ListCell   *lc;
@@ -155,8 +155,16 @@ rewrite_reveals(Query *query)
 }
 
 void
-rewrite_refuse_copy(const char *relation)
+rewrite_refuse_copy(const char *relation, bool is_protected)
 {
+	if (is_protected)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
+				 errmsg("cannot store personal data in the clear in relation \"%s\"",
+						relation),
+				 errdetail("The query assigns values of personal columns to a column of protected table \"%s\" that is not personal.",
+						   relation),
+				 errhint("Leave those columns out, or SET gdpr.allow_plaintext_copies = on if the copy is wanted.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_GDPR_NOT_PERMITTED),
 			 errmsg("cannot store personal data in the clear in relation \"%s\"",
@@ -167,8 +175,12 @@ rewrite_refuse_copy(const char *relation)
 					 relation)));
 }
 
+/*
+ * target: the map of a protected table that is written, NULL for another.  Its
+ * personal columns are where such values belong.
+ */
 static bool
-assigns_personal(List *targetlist, QueryLevel *level)
+assigns_personal(List *targetlist, const TableMap *target, QueryLevel *level)
 {
 	ListCell   *lc;
 
@@ -176,7 +188,10 @@ assigns_personal(List *targetlist, QueryLevel *level)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
 
-		if (!tle->resjunk && is_personal((Node *) tle->expr, level))
+		if (!tle->resjunk &&
+			(target == NULL || (tle->resno != target->sealed_attnum &&
+								datamap_column_at(target, tle->resno) == NULL)) &&
+			is_personal((Node *) tle->expr, level))
 			return true;
 	}
 	return false;
@@ -186,24 +201,26 @@ static void
 check_target(Query *query, QueryLevel *level)
 {
 	RangeTblEntry *target;
+	TableMap   *map;
 	bool		copies;
 	ListCell   *lc;
 
 	if (query->resultRelation == 0 || query->commandType == CMD_DELETE)
 		return;
 	target = rt_fetch(query->resultRelation, query->rtable);
-	if (target->rtekind != RTE_RELATION || target->relkind == RELKIND_VIEW ||
-		rewrite_rte_map(target) != NULL)
+	if (target->rtekind != RTE_RELATION || target->relkind == RELKIND_VIEW)
 		return;
 
-	copies = assigns_personal(query->targetList, level) ||
+	map = rewrite_rte_map(target);
+	copies = assigns_personal(query->targetList, map, level) ||
 		(query->onConflict != NULL &&
-		 assigns_personal(query->onConflict->onConflictSet, level));
+		 assigns_personal(query->onConflict->onConflictSet, map, level));
 	foreach(lc, query->mergeActionList)
 		copies = copies ||
-			assigns_personal(lfirst_node(MergeAction, lc)->targetList, level);
+			assigns_personal(lfirst_node(MergeAction, lc)->targetList, map,
+							 level);
 	if (copies)
-		rewrite_refuse_copy(get_rel_name(target->relid));
+		rewrite_refuse_copy(get_rel_name(target->relid), map != NULL);
 }
 
 static bool
@@ -213,7 +230,7 @@ check_copies_walker(Node *node, void *context)
 		return false;
 	if (IsA(node, Query))
 	{
-		QueryLevel	level = {(Query *) node, (QueryLevel *) context, NULL};
+		QueryLevel	level = {(Query *) node, (QueryLevel *) context};
 
 		check_stack_depth();
 		check_target(level.query, &level);

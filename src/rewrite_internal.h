@@ -20,6 +20,8 @@ typedef struct QueryLevel
 	Query	   *query;
 	struct QueryLevel *up;
 	Query	   *subselect;		/* while in its testexpr: of an ANY sublink */
+	List	   *rtable;			/* rewrite.c: what is rewritten so far */
+	List	   *ctes;
 } QueryLevel;
 
 /*

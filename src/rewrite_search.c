@@ -202,7 +202,7 @@ physical_output(QueryLevel *level, RangeTblEntry *rte, CommonTableExpr *cte,
 				QueryLevel *owner, Var *var, bool build, Searchable *found)
 {
 	Query	   *query = cte ? castNode(Query, cte->ctequery) : rte->subquery;
-	QueryLevel	inner = {query, owner, NULL};
+	QueryLevel	inner = {query, owner};
 	RowReference whole_row = {var->varno, 0, false};
 	TargetEntry *tle;
 	Node	   *result;
@@ -235,7 +235,7 @@ physical_output(QueryLevel *level, RangeTblEntry *rte, CommonTableExpr *cte,
 static Node *
 physical_param(QueryLevel *level, Param *param, bool build, Searchable *found)
 {
-	QueryLevel	inner = {level->subselect, level, NULL};
+	QueryLevel	inner = {level->subselect, level};
 	TargetEntry *tle;
 	Node	   *result;
 	bool		added;
@@ -677,7 +677,7 @@ static void
 push_search(PushedSearch *search, Query *query, QueryLevel *up,
 			AttrNumber attno, int depth)
 {
-	QueryLevel	level = {query, up, NULL};
+	QueryLevel	level = {query, up};
 	TargetEntry *tle;
 	Node	   *value;
 	Node	   *column;
@@ -916,7 +916,7 @@ search_sublinks(Node *node, void *context)
 static void
 search_query(Query *query, QueryLevel *up)
 {
-	QueryLevel	level = {query, up, NULL};
+	QueryLevel	level = {query, up};
 	ListCell   *lc;
 
 	check_stack_depth();

@@ -4,8 +4,8 @@
  *
  * Opened segments stay in a small cache until the end of the transaction, so
  * that reading several columns of a row costs one decryption.  An entry is
- * found by nonce, tag and row key, and is dead once the keystore's generation
- * has moved.  Its bytes are wiped when it is replaced.
+ * found by nonce, tag and what is authenticated with them, and is dead once
+ * the keystore's generation has moved.  Its bytes are wiped when it is replaced.
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -29,6 +30,7 @@
 #define CACHE_ENTRIES		32
 #define CACHE_ROWKEY_BYTES	64
 #define CACHE_SMALL_BYTES	(64 * 1024)
+#define INPUT_ENTRIES		256
 
 /* One opened segment */
 typedef struct OpenedSegment
@@ -39,6 +41,10 @@ typedef struct OpenedSegment
 	uint8		tag[CRYPTO_TAG_BYTES];
 	uint64		number;
 	uint32		table_id;
+	uint16		month;
+	uint8		category;
+	uint8		via;
+	uint8		encoding;
 	uint64		generation;
 	size_t		rowkeylen;
 	uint8		rowkey[CACHE_ROWKEY_BYTES];
@@ -51,6 +57,18 @@ static OpenedSegment cache[CACHE_ENTRIES];
 static OpenedSegment large;		/* the last one that does not fit above */
 static MemoryContext cache_context = NULL;
 static bool cache_used = false;
+
+/* A segment that was sealed from what a role gave */
+typedef struct InputSegment
+{
+	uint8		nonce[CRYPTO_NONCE_BYTES];
+	uint8		tag[CRYPTO_TAG_BYTES];
+	Oid			role;			/* InvalidOid: unused entry */
+} InputSegment;
+
+static InputSegment input[INPUT_ENTRIES];	/* a ring */
+static int	input_next = 0;
+static bool input_used = false;
 
 static void
 forget_opened(OpenedSegment *entry)
@@ -68,6 +86,9 @@ end_of_transaction(XactEvent event, void *arg)
 {
 	int			i;
 
+	if (input_used)
+		memset(input, 0, sizeof(input));
+	input_used = false;
 	if (!cache_used)
 		return;
 	cache_used = false;
@@ -132,11 +153,15 @@ same_segment(const OpenedSegment *entry, const EnvelopeHeader *header,
 			 const EnvelopeSegment *segment, const uint8 *rowkey,
 			 size_t rowkeylen)
 {
-	return entry->valid &&
+	return entry->valid && entry->generation != 0 &&
 		memcmp(entry->nonce, segment->nonce, CRYPTO_NONCE_BYTES) == 0 &&
 		memcmp(entry->tag, segment->tag, CRYPTO_TAG_BYTES) == 0 &&
 		entry->number == segment->number &&
 		entry->table_id == header->table_id &&
+		entry->encoding == header->encoding &&
+		entry->category == segment->category &&
+		entry->via == segment->via &&
+		entry->month == segment->month &&
 		entry->len == segment->len &&
 		entry->rowkeylen == rowkeylen &&
 		memcmp(entry->rowkey, rowkey, rowkeylen) == 0 &&
@@ -193,6 +218,10 @@ open_segment(const TableMap *table, const EnvelopeHeader *header,
 	memcpy(entry->tag, segment->tag, CRYPTO_TAG_BYTES);
 	entry->number = segment->number;
 	entry->table_id = header->table_id;
+	entry->encoding = header->encoding;
+	entry->category = segment->category;
+	entry->via = segment->via;
+	entry->month = segment->month;
 	entry->generation = generation;
 	entry->len = segment->len;
 	entry->rowkeylen = rowkeylen;
@@ -555,6 +584,54 @@ row_seal(RowSeal *seal)
 	SET_VARSIZE(out.data, out.len);
 	pfree(rowkey.data);
 	return (struct varlena *) out.data;
+}
+
+void
+row_note_input(const struct varlena *sealed)
+{
+	const uint8 *buf = (const uint8 *) VARDATA_ANY(sealed);
+	size_t		len = VARSIZE_ANY_EXHDR(sealed);
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		InputSegment *entry = &input[input_next];
+
+		memcpy(entry->nonce, segment.nonce, CRYPTO_NONCE_BYTES);
+		memcpy(entry->tag, segment.tag, CRYPTO_TAG_BYTES);
+		entry->role = GetUserId();
+		input_next = (input_next + 1) % INPUT_ENTRIES;
+		input_used = true;
+	}
+}
+
+bool
+row_is_input(const ColumnMap *column, const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+	int			i;
+
+	if (!envelope_read_header(buf, len, &header) ||
+		!find_segment(buf, len, &header, column->via, column->category,
+					  &segment))
+		return false;
+	for (i = 1; i <= INPUT_ENTRIES; i++)
+	{
+		const InputSegment *entry =
+			&input[(input_next + INPUT_ENTRIES - i) % INPUT_ENTRIES];
+
+		if (entry->role == InvalidOid)
+			return false;
+		if (memcmp(entry->nonce, segment.nonce, CRYPTO_NONCE_BYTES) == 0 &&
+			memcmp(entry->tag, segment.tag, CRYPTO_TAG_BYTES) == 0)
+			return entry->role == GetUserId();
+	}
+	return false;
 }
 
 bool

@@ -70,6 +70,16 @@ extern Datum row_decode(ColumnMap *column, const uint8 *bytes, int64 len,
 /* The envelope for a row; turns values[] into what is stored. */
 extern struct varlena *row_seal(RowSeal *seal);
 
+/*
+ * Note that this row was sealed just now from values that current_user gave,
+ * and ask whether a column's segment is of such a row: only then may EXCLUDED
+ * be opened without a purpose.  Until the end of the transaction, or until
+ * many others came.
+ */
+extern void row_note_input(const struct varlena *sealed);
+extern bool row_is_input(const ColumnMap *column, const uint8 *buf,
+						 size_t len);
+
 /* Does the envelope's digest match the row as it is stored? */
 extern bool row_is_sealed(TableMap *table, const Datum *values,
 						  const bool *isnull, const uint8 *buf, size_t len);

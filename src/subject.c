@@ -478,6 +478,21 @@ subject_expected(Relation rel, const TableMap *table, const Datum *values,
 	return 0;
 }
 
+/*
+ * Children may have named the key otherwise than the row does (5.00 and 5.0),
+ * so that subject_expected() does not find it.
+ */
+bool
+subject_is_awaited(const TableMap *table)
+{
+	ListCell   *lc;
+
+	foreach(lc, expected_by)
+		if (((LinkMap *) lfirst(lc))->parent_relid == table->relid)
+			return true;
+	return false;
+}
+
 /* ---------- relinking ---------- */
 
 void

@@ -39,6 +39,9 @@ extern uint64 subject_of_parent(TableMap *table, LinkMap *link,
 extern uint64 subject_expected(Relation rel, const TableMap *table,
 							   const Datum *values, const bool *isnull);
 
+/* Were numbers given to rows of this table that did not exist yet? */
+extern bool subject_is_awaited(const TableMap *table);
+
 /* Rows of tables that lead here follow when the number of a row changes. */
 extern void subject_relink_children(const TableMap *table, Relation rel,
 									const Datum *values, const bool *isnull);

@@ -33,6 +33,7 @@
 #include "crypto.h"
 #include "errors.h"
 #include "keystore.h"
+#include "policy.h"
 #include "token.h"
 
 #define TOKEN_MAC_BYTES			32
@@ -477,18 +478,32 @@ token_column(Datum ref)
 }
 
 /*
+ * A session that is not shown the column finds nothing by it.  It must not get
+ * as far as comparing tokens: how many rows have one is in EXPLAIN ANALYZE and
+ * in what cheaper conditions are called for.
+ */
+static bool
+may_search(const ColumnMap *column)
+{
+	return policy_decide(column, 0) == POLICY_REVEAL;
+}
+
+/*
  * gdpr.token(value "any", column gdpr.column_ref) RETURNS "any"
  *
  * The token of a value, in the type of the column; put into plans by the
- * rewrite.
+ * rewrite.  NULL for a session that is not shown the column.
  */
 Datum
 gdpr_token(PG_FUNCTION_ARGS)
 {
 	Oid			typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, 0));
 
-	PG_RETURN_DATUM(token_make(token_column(PG_GETARG_DATUM(1)), typid,
-							   PG_GETARG_DATUM(0)));
+	const ColumnMap *column = token_column(PG_GETARG_DATUM(1));
+
+	if (!may_search(column))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(token_make(column, typid, PG_GETARG_DATUM(0)));
 }
 
 /*
@@ -511,6 +526,8 @@ gdpr_token_array(PG_FUNCTION_ARGS)
 	int			n;
 	int			i;
 
+	if (!may_search(column))
+		PG_RETURN_NULL();
 	get_typlenbyvalalign(typid, &typlen, &typbyval, &typalign);
 	deconstruct_array(array, typid, typlen, typbyval, typalign, &values,
 					  &nulls, &n);

@@ -45,29 +45,6 @@
 static ProcessUtility_hook_type prev_utility = NULL;
 static object_access_hook_type prev_object_access = NULL;
 
-static int	unchecked_depth = 0;
-
-void
-utility_unchecked_begin(void)
-{
-	unchecked_depth++;
-}
-
-void
-utility_unchecked_end(void)
-{
-	/* an abort may have reset it already */
-	if (unchecked_depth > 0)
-		unchecked_depth--;
-}
-
-static void
-checked_at_abort(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_ABORT)
-		unchecked_depth = 0;
-}
-
 /* ---------- COPY ---------- */
 
 /* Is this a list that COPY would take?  If not, its own error is the best. */
@@ -175,7 +152,8 @@ plan_copy(PlannedStmt *pstmt, bool *physical)
 
 	if (names_column(stmt->attlist, GUARD_SEALED_COLUMN))
 	{
-		*physical = true;
+		/* COPY FROM makes no plan; those that its triggers make are theirs */
+		*physical = !stmt->is_from;
 		return pstmt;
 	}
 	if (stmt->is_from && stmt->attlist != NIL)
@@ -217,7 +195,7 @@ check_copied_query(Query *query, const char *target)
 	foreach(lc, rewritten)
 	{
 		if (rewrite_reveals(lfirst_node(Query, lc)))
-			rewrite_refuse_copy(target);
+			rewrite_refuse_copy(target, false);
 	}
 }
 
@@ -239,7 +217,7 @@ check_create_as(CreateTableAsStmt *stmt)
 		foreach(lc, prepared ? prepared->plansource->query_list : NIL)
 		{
 			if (rewrite_reveals(lfirst_node(Query, lc)))
-				rewrite_refuse_copy(stmt->into->rel->relname);
+				rewrite_refuse_copy(stmt->into->rel->relname, false);
 		}
 		return;
 	}
@@ -365,13 +343,13 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		case T_AlterPublicationStmt:
 		case T_CreatePublicationStmt:
 		case T_CreateStatsStmt:
+		case T_CreateForeignTableStmt:
 		case T_CreateStmt:
 		case T_CreateTrigStmt:
 		case T_DropStmt:
 		case T_IndexStmt:
 		case T_RuleStmt:
-			ddl = unchecked_depth == 0 && datamap_oids() != NULL &&
-				datamap_any_protected();
+			ddl = datamap_oids() != NULL && datamap_any_protected();
 			break;
 
 		case T_RenameStmt:
@@ -471,5 +449,4 @@ utility_init(void)
 	ProcessUtility_hook = utility_process;
 	prev_object_access = object_access_hook;
 	object_access_hook = refuse_drop;
-	RegisterXactCallback(checked_at_abort, NULL);
 }

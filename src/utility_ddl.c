@@ -428,6 +428,7 @@ utility_before_ddl(Node *stmt)
 			return add_protected(NIL,
 								 linitial(((CreateStatsStmt *) stmt)->relations));
 
+		case T_CreateForeignTableStmt:	/* begins with a CreateStmt */
 		case T_CreateStmt:
 			refuse_relatives(((CreateStmt *) stmt)->inhRelations,
 							 "make a child");

@@ -27,7 +27,7 @@ CREATE TABLE plain.loading (LIKE plain.person INCLUDING ALL);
 
 INSERT INTO plain.person (id, name, born, email, phone, city)
 SELECT i, 'Person ' || md5(i::text), date '1940-01-01' + (i % 24000)::int,
-	'person' || i || '@mail.example', '+49 ' || lpad((i * 7919 % 1000000000)::text, 9, '0'),
+	'person' || i || '@mail.example', '+49 ' || lpad((i * bigint '7919' % 1000000000)::text, 9, '0'),
 	'City ' || i % 500
 FROM generate_series(1, :rows) AS i;
 INSERT INTO plain.entry (person_id, note)

@@ -120,3 +120,10 @@ SELECT rw.same($$SELECT c.id, o.id FROM contact c LEFT JOIN orders o ON o.contac
 SELECT rw.same($$SELECT c.id, x.id FROM contact c, LATERAL (SELECT o.id FROM orders o WHERE o.mail=c.email) x ORDER BY 1,2$$);
 SELECT rw.same($$SELECT c.id FROM v_before v JOIN contact c ON c.email=v.email AND v.id=c.id LEFT JOIN orders o ON o.mail=v.email WHERE v.email=ANY('{u7@x.nl,u9@x.nl}') ORDER BY 1$$);
 SELECT rw.same($$SELECT email, (SELECT count(*) FROM orders WHERE mail=email) FROM contact ORDER BY 1$$);
+-- columns of subqueries agree with their types: length and precision too
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SELECT rw.same($$SELECT o.item FROM orders o WHERE o.amount IN (SELECT s.c1 FROM (SELECT DISTINCT nick AS c0, score AS c1 FROM contact) s) ORDER BY 1$$);
+SELECT rw.same($$WITH s AS MATERIALIZED (SELECT DISTINCT nick AS c0, score AS c1 FROM contact) SELECT o.item FROM orders o WHERE o.amount IN (SELECT c1 FROM s) ORDER BY 1$$);
+RESET enable_hashjoin;
+RESET enable_mergejoin;

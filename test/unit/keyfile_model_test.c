@@ -93,9 +93,7 @@ doom_below(Keyfile *kf, uint32_t index, KeytreeNode node)
 {
 	KfStep		step;
 
-	step.index = index;
-	step.node = node;
-	must(kf_load_checked(kf, NULL, &step, NULL) == KEYFILE_OK);
+	must(kf_load_checked(kf, NULL, index, node, &step, NULL) == KEYFILE_OK);
 	doom_record(kf, &step.record);
 	for (int i = 0; i < keytree_fanout(node); i++)
 		if (step.record.kind == KF_FAN_NODE)
