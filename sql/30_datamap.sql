@@ -62,13 +62,24 @@ CREATE TABLE gdpr.mapped_check (
 COMMENT ON TABLE gdpr.mapped_check IS
     'CHECK constraints on personal columns: held by the guard on values while the table is protected, given back by unprotect';
 
-REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check FROM PUBLIC;
+CREATE TABLE gdpr.former_number (
+    relation regclass NOT NULL,
+    row_key bytea NOT NULL,
+    number bigint NOT NULL,
+    PRIMARY KEY (relation, row_key)
+);
+COMMENT ON TABLE gdpr.former_number IS
+    'numbers of the persons of a table that unprotect opened: protect gives them back, so that forget reaches the backups from before';
+
+REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
+    gdpr.former_number FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.map_id', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.category', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_table', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_link', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_column', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_check', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.former_number', '');
 
 -- Every session's cache, and every plan that uses a mapped table, must hear of a change.
 CREATE FUNCTION gdpr.map_changed() RETURNS trigger
@@ -128,12 +139,17 @@ $$;
 COMMENT ON FUNCTION gdpr.row_key(regclass) IS 'the primary key columns of a table, empty if it has none';
 REVOKE ALL ON FUNCTION gdpr.row_key(regclass) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.assert_declarable(relation regclass, on_forget text) RETURNS void
+CREATE FUNCTION gdpr.assert_declarable(relation regclass, on_forget text, ground text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF on_forget IS NULL OR on_forget NOT IN ('delete', 'erase', 'keep') THEN
         RAISE EXCEPTION 'on_forget is "%"', on_forget
             USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''delete'', ''erase'' or ''keep''.';
+    END IF;
+    IF on_forget = 'keep' AND coalesce(ground, '') = '' THEN
+        RAISE EXCEPTION 'table % cannot be kept without a legal ground', relation
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'Name the law that requires it: ground => ''…'', keep_until => ''…''.';
     END IF;
     IF (SELECT relkind FROM pg_class WHERE oid = relation) IS DISTINCT FROM 'r' THEN
         RAISE EXCEPTION '% is not an ordinary table', relation
@@ -151,8 +167,8 @@ BEGIN
                   HINT = format('SELECT gdpr.undeclare_table(%L) withdraws its declaration.', relation);
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.assert_declarable(regclass, text) IS 'raises an error unless a table can be declared';
-REVOKE ALL ON FUNCTION gdpr.assert_declarable(regclass, text) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.assert_declarable(regclass, text, text) IS 'raises an error unless a table can be declared';
+REVOKE ALL ON FUNCTION gdpr.assert_declarable(regclass, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_key(relation regclass, key name[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -216,7 +232,8 @@ REVOKE ALL ON FUNCTION gdpr.add_link(regclass, smallint, text) FROM PUBLIC;
 
 -- Declarations -----------------------------------------------------------------------------------
 
-CREATE FUNCTION gdpr.declare_subject(relation regclass, key text DEFAULT NULL, on_forget text DEFAULT 'delete')
+CREATE FUNCTION gdpr.declare_subject(relation regclass, key text DEFAULT NULL, on_forget text DEFAULT 'delete',
+                                     ground text DEFAULT NULL, keep_until text DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     names name[];
@@ -224,7 +241,7 @@ BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM gdpr.assert_declarable(relation, on_forget);
+    PERFORM gdpr.assert_declarable(relation, on_forget, ground);
     names := CASE WHEN key IS NULL THEN gdpr.row_key(relation) ELSE gdpr.column_list(relation, key) END;
     IF names = '{}' THEN
         RAISE EXCEPTION 'table % has no primary key', relation
@@ -232,11 +249,12 @@ BEGIN
                   HINT = format('Name the columns that identify a person: SELECT gdpr.declare_subject(%L, key => ''…'').', relation);
     END IF;
     PERFORM gdpr.assert_key(relation, names);
-    INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget) VALUES (relation, names, on_forget);
+    INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget, ground, keep_until)
+    VALUES (relation, names, on_forget, ground, keep_until);
 END $$;
-COMMENT ON FUNCTION gdpr.declare_subject(regclass, text, text) IS
-    'declares a table in which each row is a person; key: the columns that identify a row (default: the primary key); on_forget: delete, erase or keep';
-REVOKE ALL ON FUNCTION gdpr.declare_subject(regclass, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text) IS
+    'declares a table in which each row is a person; key: the columns that identify a row (default: the primary key); on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
+REVOKE ALL ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.declare_table(relation regclass, via text, on_forget text DEFAULT 'delete',
                                    ground text DEFAULT NULL, keep_until text DEFAULT NULL)
@@ -245,12 +263,7 @@ BEGIN
     IF relation IS NULL OR via IS NULL THEN
         RAISE EXCEPTION 'relation or via is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM gdpr.assert_declarable(relation, on_forget);
-    IF on_forget = 'keep' AND coalesce(ground, '') = '' THEN
-        RAISE EXCEPTION 'table % cannot be kept without a legal ground', relation
-            USING ERRCODE = 'null_value_not_allowed',
-                  HINT = 'Name the law that requires it: ground => ''…'', keep_until => ''…''.';
-    END IF;
+    PERFORM gdpr.assert_declarable(relation, on_forget, ground);
     INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget, ground, keep_until)
     VALUES (relation, gdpr.row_key(relation), on_forget, ground, keep_until);
     PERFORM gdpr.add_link(relation, 0::smallint, via);
@@ -283,7 +296,7 @@ COMMENT ON FUNCTION gdpr.category_id(text) IS 'the id of a category, which is re
 REVOKE ALL ON FUNCTION gdpr.category_id(text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.declare_column(relation regclass, "column" text, category text,
-                                    searchable boolean DEFAULT false, "normalize" text DEFAULT 'none',
+                                    searchable boolean DEFAULT false, normalization text DEFAULT 'none',
                                     mask text DEFAULT NULL, subject_via text DEFAULT NULL,
                                     token_domain text DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -317,8 +330,8 @@ BEGIN
             USING ERRCODE = 'GD006',
                   HINT = format('SELECT gdpr.undeclare_table(%L) withdraws the table''s declaration.', relation);
     END IF;
-    IF normalize IS NULL OR normalize NOT IN ('none', 'lower') THEN
-        RAISE EXCEPTION 'normalize is "%"', normalize
+    IF normalization IS NULL OR normalization NOT IN ('none', 'lower') THEN
+        RAISE EXCEPTION 'normalization is "%"', normalization
             USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''none'' or ''lower''.';
     END IF;
     IF "column" = ANY (mapped.key_columns::text[]) THEN
@@ -337,12 +350,12 @@ BEGIN
     END IF;
     column_id := nextval('gdpr.map_id');
     INSERT INTO gdpr.mapped_column (id, table_id, name, category, via, searchable, normalize, token_domain, mask, type_name)
-    VALUES (column_id, mapped.id, "column", gdpr.category_id(category), link, searchable, normalize,
+    VALUES (column_id, mapped.id, "column", gdpr.category_id(category), link, searchable, normalization,
             CASE WHEN token_domain IS NULL THEN column_id ELSE -(hashtextextended(token_domain, 0) & 1073741823)::integer END,
             mask, format_type(attribute.atttypid, attribute.atttypmod));
 END $$;
 COMMENT ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) IS
-    'declares a personal column; category: its class of data; searchable: equality uses a token; normalize: none or lower; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
+    'declares a personal column; category: its class of data; searchable: equality uses a token; normalization: none or lower; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
 REVOKE ALL ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void

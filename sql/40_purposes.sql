@@ -50,7 +50,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM gdpr.purpose p WHERE p.name = create_purpose.name) THEN
         RAISE EXCEPTION 'purpose "%" exists already', name
-            USING ERRCODE = 'duplicate_object', HINT = 'Choose another name, or DELETE its row in gdpr.purpose first.';
+            USING ERRCODE = 'duplicate_object', HINT = format('Choose another name, or first SELECT gdpr.drop_purpose(%L).', name);
     END IF;
     FOREACH category IN ARRAY categories LOOP
         category_ids := category_ids || (SELECT c.id FROM gdpr.category c WHERE c.name = category);
@@ -83,6 +83,18 @@ END $$;
 COMMENT ON FUNCTION gdpr.create_purpose(text, text, text[], text[], boolean, text) IS
     'registers a purpose; legal_basis: consent, contract, legal_obligation, vital_interest, public_task or legitimate_interest; categories it may see, narrowed to columns if they are given';
 REVOKE ALL ON FUNCTION gdpr.create_purpose(text, text, text[], text[], boolean, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.drop_purpose(purpose text)
+    RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM gdpr.purpose p WHERE p.name = purpose;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'purpose "%" does not exist', purpose
+            USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.drop_purpose(text) IS 'removes a purpose and its grants; binds the next statement';
+REVOKE ALL ON FUNCTION gdpr.drop_purpose(text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.grant_purpose(purpose text, role name, mode text DEFAULT 'reveal')
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

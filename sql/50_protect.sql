@@ -89,6 +89,7 @@ BEGIN
                    'envelope of the personal columns of this row; filled by the gdpr extension');
     UPDATE gdpr.mapped_table SET protected = true WHERE id = mapped.id;
     n := gdpr.convert_table(relation, true);
+    DELETE FROM gdpr.former_number f WHERE f.relation = protect_now.relation;
 
     SELECT string_agg(format('%I', item), ', ' ORDER BY position) INTO column_names
     FROM unnest(mapped.key_columns || personal) WITH ORDINALITY AS u(item, position);
@@ -115,6 +116,12 @@ REVOKE ALL ON FUNCTION gdpr.protect_now(regclass) FROM PUBLIC;
 CREATE PROCEDURE gdpr.protect(relation regclass)
     LANGUAGE plpgsql AS $$
 BEGIN
+    IF NOT (pg_catalog.has_function_privilege('gdpr.protect_now(regclass)', 'EXECUTE') AND
+            pg_catalog.has_function_privilege('gdpr.rewrite_statistics()', 'EXECUTE')) THEN
+        RAISE EXCEPTION 'permission denied for the functions that protect() calls'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.protect_now(regclass), gdpr.rewrite_statistics() TO %I.', current_user);
+    END IF;
     PERFORM gdpr.protect_now(relation);
     COMMIT;
     -- the values that ANALYZE had sampled
@@ -168,6 +175,8 @@ REVOKE ALL ON PROCEDURE gdpr.unprotect(regclass) FROM PUBLIC;
 CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    DELETE FROM gdpr.former_number f USING pg_event_trigger_dropped_objects() d
+    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND f.relation = d.objid;
     PERFORM gdpr.unmap_tables(ARRAY(
         SELECT t.id FROM gdpr.mapped_table t JOIN pg_event_trigger_dropped_objects() d ON t.relation = d.objid
         WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0));
@@ -222,8 +231,7 @@ CREATE FUNCTION gdpr.searchable_columns(OUT relation regclass, OUT name name, OU
     JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = c.name
     WHERE c.searchable AND t.protected ORDER BY c.id
 $$;
-COMMENT ON FUNCTION gdpr.searchable_columns() IS 'searchable columns of the data map';
-REVOKE ALL ON FUNCTION gdpr.searchable_columns() FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.searchable_columns() IS 'searchable columns of the data map; no more than the catalogs tell everybody';
 
 CREATE FUNCTION gdpr.find_subjects(value text, OUT subject bigint, OUT relation regclass, OUT "column" name)
     RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

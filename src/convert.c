@@ -24,6 +24,7 @@
 #include "commands/tablecmds.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -37,6 +38,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "former.h"
 #include "keystore.h"
 #include "row.h"
 #include "schema_check.h"
@@ -50,6 +52,21 @@ PG_FUNCTION_INFO_V1(gdpr_rewrite_statistics);
 
 /* The last transaction of this session that removed statistics. */
 static TransactionId removal_xid = InvalidTransactionId;
+
+/* The number of a row that is a person of its own. */
+static uint64
+own_number(TableMap *table, const Datum *values, const bool *isnull)
+{
+	StringInfoData rowkey;
+	uint64		number;
+
+	if (table->nkeys == 0)
+		return keystore_next_number();
+	initStringInfo(&rowkey);
+	row_key(table, values, isnull, &rowkey);
+	number = former_number(&rowkey);
+	return number != 0 ? number : keystore_next_number();
+}
 
 /* Seal one row: values become what is stored. */
 static void
@@ -68,7 +85,7 @@ seal_row(TableMap *table, Datum *values, bool *isnull)
 
 		if (!OidIsValid(link->parent_relid) ||
 			subject_link_is_null(link, isnull))
-			numbers[i] = i == 0 ? keystore_next_number() : numbers[0];
+			numbers[i] = i == 0 ? own_number(table, values, isnull) : numbers[0];
 		else
 			numbers[i] = subject_of_parent(table, link, values, isnull, false);
 	}
@@ -87,10 +104,17 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 {
 	bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
 	StringInfoData rowkey;
+	EnvelopeHeader header;
 	int			i;
 
 	initStringInfo(&rowkey);
 	row_key(table, values, isnull, &rowkey);
+	if (table->nkeys > 0 &&
+		(!OidIsValid(table->links[0].parent_relid) ||
+		 subject_link_is_null(&table->links[0], isnull)) &&
+		envelope_read_header((uint8 *) VARDATA_ANY(sealed),
+							 VARSIZE_ANY_EXHDR(sealed), &header))
+		former_remember(&rowkey, sealed_person(header.number));
 	for (i = 0; i < table->ncolumns; i++)
 	{
 		ColumnMap  *column = &table->columns[i];
@@ -251,7 +275,11 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 							  old->rd_rel->relam, persistence,
 							  AccessExclusiveLock);
 	new = table_open(new_relid, NoLock);
+	SPI_connect();
+	former_begin(relid);
 	rows = copy_rows(old, new, table, seal);
+	former_end();
+	SPI_finish();
 	remove_statistics(old, table);
 	table_close(new, NoLock);
 	table_close(old, NoLock);

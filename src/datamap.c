@@ -575,8 +575,11 @@ link_order(const void *a, const void *b)
 	return ((const LinkMap *) a)->via - ((const LinkMap *) b)->via;
 }
 
-/* Pointers between the parts, once nothing is reallocated any more. */
-static void
+/*
+ * Pointers between the parts, once nothing is reallocated any more.  False if
+ * a link is missing, as while pg_restore -j is loading the map.
+ */
+static bool
 finish_table(TableMap *table)
 {
 	int			i;
@@ -594,12 +597,10 @@ finish_table(TableMap *table)
 			if (table->links[j].via == column->via)
 				column->link = &table->links[j];
 		if (column->link == NULL)
-		{
-			column->link = &table->links[0];
-			table->incomplete = true;
-		}
+			return false;
 		table->by_attnum[column->attnum] = column;
 	}
+	return true;
 }
 
 static MapCache *
@@ -648,7 +649,13 @@ load_map(void)
 		{
 			TableMap   *table = lfirst(lc);
 
-			finish_table(table);
+			if (!finish_table(table))
+			{
+				/* not in the map yet: its guards refuse what is not sealed */
+				hash_search(cache->relations, &table->relid, HASH_REMOVE, NULL);
+				cache->tables = foreach_delete_current(cache->tables, lc);
+				continue;
+			}
 			for (i = 0; i < table->ncolumns; i++)
 			{
 				ColumnEntry *entry = hash_search(cache->columns,
@@ -692,12 +699,6 @@ get_map(void)
 static TableMap *
 usable(TableMap *table)
 {
-	if (table != NULL && table->incomplete)
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("the data map of table \"%s\" is incomplete",
-						get_rel_name(table->relid)),
-				 errhint("Restore the tables of schema gdpr from the same backup as the table.")));
 	if (table != NULL && table->missing != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
@@ -822,7 +823,8 @@ datamap_declared(Oid relid)
 		return NULL;
 	read_rows(NULL, 1, ML_COLUMNS, read_wanted_link);
 	read_rows(NULL, 2, MC_COLUMNS, read_wanted_column);
-	finish_table(wanted);
+	if (!finish_table(wanted))
+		elog(ERROR, "the data map of relation %u lacks a link", relid);
 	return wanted;
 }
 

@@ -96,8 +96,6 @@ typedef struct TableMap
 	void	   *check_state;	/* prepared CHECK constraints */
 	char	   *missing;		/* a column of the map that does not exist: the
 								 * look-ups raise the error */
-	bool		incomplete;		/* links of it are not in the map, as while a
-								 * dump is being restored: likewise */
 } TableMap;
 
 /* OIDs of what the planner and the guard put into plans. */

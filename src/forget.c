@@ -18,7 +18,7 @@
 
 #include "datamap.h"
 #include "errors.h"
-#include "guard.h"
+#include "guard_mode.h"
 #include "keystore.h"
 #include "rewrite.h"
 

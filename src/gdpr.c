@@ -8,7 +8,7 @@
 #include "miscadmin.h"
 
 #include "datamap.h"
-#include "guard.h"
+#include "guard_mode.h"
 #include "guc.h"
 #include "keystore.h"
 #include "policy.h"
@@ -38,7 +38,7 @@ _PG_init(void)
 	policy_init();
 	row_init();
 	subject_init();
-	guard_init();
+	guard_mode_init();
 	rewrite_init();
 	utility_init();
 }

@@ -36,6 +36,7 @@
 #include "check.h"
 #include "errors.h"
 #include "guard.h"
+#include "guard_mode.h"
 #include "keystore.h"
 #include "policy.h"
 #include "reveal.h"
@@ -66,39 +67,6 @@ typedef struct GuardRow
 	RowColumnState *states;
 	uint64	   *numbers;
 } GuardRow;
-
-static GuardMode mode = {GUARD_APPLICATION, 0, 0, false};
-
-static void
-end_of_transaction(XactEvent event, void *arg)
-{
-	GuardMode	application = {GUARD_APPLICATION, 0, 0, false};
-
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		mode = application;
-}
-
-void
-guard_init(void)
-{
-	RegisterXactCallback(end_of_transaction, NULL);
-}
-
-GuardMode
-guard_set_mode(GuardMode new_mode)
-{
-	GuardMode	before = mode;
-
-	mode = new_mode;
-	return before;
-}
-
-GuardMode
-guard_mode(void)
-{
-	return mode;
-}
 
 /* ---------- marks ---------- */
 
@@ -313,7 +281,7 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 		return PointerGetDatum(trigger->tg_newtuple);
 	begin_row(trigger, &row);
 	marked = is_marked(&row);
-	if (mode.task != GUARD_APPLICATION && !marked)
+	if (guard_mode().task != GUARD_APPLICATION && !marked)
 		return PointerGetDatum(trigger->tg_newtuple);
 	if (!marked &&
 		(row.sealed == NULL ||
@@ -349,7 +317,7 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 static bool
 link_unchanged(GuardRow *row, const LinkMap *link)
 {
-	return !row->insert && mode.task != GUARD_RELINK &&
+	return !row->insert && guard_mode().task != GUARD_RELINK &&
 		subject_link_equal(row->rel, link, row->values, row->isnull,
 						   row->old_values, row->old_isnull);
 }
@@ -403,8 +371,8 @@ row_number(GuardRow *row)
 				subject_link_is_null(link, row->old_isnull);
 
 			/* while forget() runs, a link that goes NULL does not rescue */
-			if (was_own || (mode.task == GUARD_FORGET &&
-							old_person(row) == mode.person))
+			if (was_own || (guard_mode().task == GUARD_FORGET &&
+							old_person(row) == guard_mode().person))
 				return old_person(row);
 		}
 		number = row->insert ?
@@ -433,7 +401,7 @@ resolve_numbers(GuardRow *row)
 		for (j = 0; j < row->table->ncolumns; j++)
 			set |= row->table->columns[j].link == link &&
 				row->states[j] == ROW_SET;
-		if (mode.task == GUARD_FORGET || (link_unchanged(row, link) && !set))
+		if (guard_mode().task == GUARD_FORGET || (link_unchanged(row, link) && !set))
 			row->numbers[i] = old_column_person(row, link->via, -1);
 		else if (subject_link_is_null(link, row->isnull))
 			row->numbers[i] = row->numbers[0];
@@ -547,12 +515,12 @@ update_states(GuardRow *row)
 static bool
 by_application(GuardRow *row)
 {
-	if (mode.task == GUARD_APPLICATION || row->insert)
+	if (guard_mode().task == GUARD_APPLICATION || row->insert)
 		return true;
 	return is_marked(row) &&
-		!(mode.task == GUARD_FORGET && mode.category < 0 &&
+		!(guard_mode().task == GUARD_FORGET && guard_mode().category < 0 &&
 		  row->table->on_forget != FORGET_KEEP &&
-		  old_person(row) == mode.person);
+		  old_person(row) == guard_mode().person);
 }
 
 /*
@@ -577,7 +545,7 @@ keep_stored(GuardRow *row)
 static void
 forget_states(GuardRow *row)
 {
-	bool		rescued = !mode.erase &&
+	bool		rescued = !guard_mode().erase &&
 		row->table->on_forget == FORGET_KEEP;
 	int			i;
 
@@ -586,9 +554,9 @@ forget_states(GuardRow *row)
 		ColumnMap  *column = &row->table->columns[i];
 
 		if (!rescued &&
-			(mode.category < 0 || mode.category == column->category) &&
+			(guard_mode().category < 0 || guard_mode().category == column->category) &&
 			(column->via == 0 ? old_person(row) :
-			 old_column_person(row, column->via, column->category)) == mode.person)
+			 old_column_person(row, column->via, column->category)) == guard_mode().person)
 			row->states[i] = ROW_ERASE;
 	}
 }
@@ -713,10 +681,10 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 		for (i = 0; i < row.table->ncolumns; i++)
 			row.states[i] = ROW_SET;
 	}
-	else if (!application && mode.task == GUARD_RELINK)
+	else if (!application && guard_mode().task == GUARD_RELINK)
 		keep_stored(&row);
 	else if (!application &&
-			 (mode.erase || old_person(&row) == mode.person))
+			 (guard_mode().erase || old_person(&row) == guard_mode().person))
 	{
 		keep_stored(&row);
 		forget_states(&row);

@@ -126,6 +126,7 @@ typedef struct KeyfileInfo
 	uint32_t	token_epoch;	/* newest; 0: none yet */
 	uint32_t	redo;			/* redo entries in the header */
 	int64_t		created;		/* microseconds since 1970 */
+	uint64_t	inode;			/* of the file at the last lease; 0: none yet */
 	uint64_t	bytes;			/* size of the file, reserve included */
 } KeyfileInfo;
 
@@ -318,6 +319,12 @@ typedef struct KeyfileLease
 	uint32_t	token_epoch;	/* newest from now on, never lower than
 								 * before; 0: as before */
 } KeyfileLease;
+
+/*
+ * Is this file a copy of the one that the last lease was taken from?  Then
+ * another server may take the same blocks from that one.
+ */
+extern bool keyfile_is_copy(const Keyfile *kf);
 
 extern KeyfileResult keyfile_lease(Keyfile *kf, KeyfileLease *lease,
 								   KeyfileError *err);

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* reserved space ends at a multiple of this */
 #define RESERVE_STEP	65536
@@ -329,6 +330,21 @@ keyfile_reserve(Keyfile *kf, size_t punctures, KeyfileError *err)
 	return reserve_records(kf, (uint64_t) punctures * KF_NODE_RECORDS, err);
 }
 
+static uint64_t
+file_inode(const Keyfile *kf)
+{
+	struct stat st;
+
+	return fstat(kf->fd, &st) == 0 ? (uint64_t) st.st_ino : 0;
+}
+
+bool
+keyfile_is_copy(const Keyfile *kf)
+{
+	return kf->header.info.inode != 0 &&
+		kf->header.info.inode != file_inode(kf);
+}
+
 KeyfileResult
 keyfile_lease(Keyfile *kf, KeyfileLease *lease, KeyfileError *err)
 {
@@ -366,6 +382,7 @@ keyfile_lease(Keyfile *kf, KeyfileLease *lease, KeyfileError *err)
 	info->system_identifier = lease->system_identifier;
 	info->timeline = lease->timeline;
 	info->database = lease->database;
+	info->inode = file_inode(kf);
 	if (!changed)
 		return KEYFILE_OK;
 

@@ -26,6 +26,7 @@
 #define H_SUM			80
 #define H_ROOTS			96
 #define H_CREATED		224
+#define H_INODE			232
 #define H_REDO			768
 #define H_REDO_ENTRY	(4 + KF_RECORD)
 #define H_HMAC			4064
@@ -75,6 +76,7 @@ kf_decode_header(const uint8_t page[KF_PAGE], KfHeader *header)
 	info->token_epoch = (uint32_t) kf_get(page + H_EPOCH, 4);
 	info->redo = (uint32_t) kf_get(page + H_REDO_COUNT, 4);
 	info->created = (int64_t) kf_get(page + H_CREATED, 8);
+	info->inode = kf_get(page + H_INODE, 8);
 	memcpy(header->sum, page + H_SUM, sizeof(header->sum));
 	memcpy(header->root, page + H_ROOTS, sizeof(header->root));
 	for (uint32_t i = 0; i < info->redo && i < KF_REDO; i++)
@@ -109,6 +111,7 @@ kf_encode_header(const KfKeys *keys, const KfHeader *header,
 	memcpy(page + H_SUM, header->sum, sizeof(header->sum));
 	memcpy(page + H_ROOTS, header->root, sizeof(header->root));
 	kf_put(page + H_CREATED, (uint64_t) info->created, 8);
+	kf_put(page + H_INODE, info->inode, 8);
 	for (uint32_t i = 0; i < KF_REDO; i++)
 	{
 		uint8_t    *entry = page + H_REDO + i * H_REDO_ENTRY;

@@ -442,8 +442,7 @@ build_path(const Keyfile *kf, KfPlan *plan, KfRoute *route, KeytreeNode node,
 
 		step->record.kind = KF_BINARY;
 		slot = keytree_index(keytree_ancestor(node, level + 1));
-		ok = keytree_child(seed, node.tree, level, 1 - slot, sibling) &&
-			keytree_child(seed, node.tree, level, slot, seed);
+		ok = keytree_children(seed, node.tree, level, slot, seed, sibling);
 		result = ok ? set_seed(kf, &step->record, 1 - slot, sibling, err) :
 			kf_error(err, KEYFILE_NO_CRYPTO);
 		crypto_wipe(sibling, sizeof(sibling));

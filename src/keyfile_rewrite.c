@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -374,6 +375,7 @@ keyfile_rewrite(Keyfile *kf, const char *path,
 	Copying		copying;
 	Target	   *to;
 	KeyfileInfo *info;
+	struct stat st;
 	KeyfileResult result;
 
 	kf_error(err, KEYFILE_OK);
@@ -395,6 +397,11 @@ keyfile_rewrite(Keyfile *kf, const char *path,
 	info->next_block = kf->header.info.next_block;
 	info->token_epoch = kf->header.info.token_epoch;
 	info->created = kf->header.info.created;
+	if (kf->header.info.inode != 0 && !keyfile_is_copy(kf) &&
+		fstat(to->fd, &st) == 0)
+		info->inode = (uint64_t) st.st_ino;
+	else
+		info->inode = kf->header.info.inode;
 
 	memset(&copying, 0, sizeof(copying));
 	copying.from = kf;

@@ -862,8 +862,8 @@ write_high_water(Oid sequence, uint64 value)
 /*
  * Takes the next block from the file.  Blocks are in increasing order in the
  * file and in the sequence; whichever is ahead counts.  If the file was of
- * another server, another timeline, or behind the database, others may have
- * taken blocks after it: skip ahead.
+ * another server, another timeline, is a copy, or is behind the database,
+ * others may have taken blocks after it: skip ahead.
  */
 static void
 lease_block(void)
@@ -907,6 +907,7 @@ lease_block(void)
 			if (info.system_identifier != lease.system_identifier ||
 				info.database != lease.database ||
 				info.timeline != lease.timeline ||
+				keyfile_is_copy(keystore_session.file) ||
 				info.next_block < seen + 1)
 				lease.min_block += SKIP_BLOCKS + random % SKIP_BLOCKS;
 			result = keyfile_lease(keystore_session.file, &lease, &err);

@@ -236,7 +236,7 @@ gdpr_create_keystore(PG_FUNCTION_ARGS)
 
 	ereport(NOTICE,
 			(errmsg("keystore \"%s\" created", path),
-			 errhint("Copy the keystore directory to a safe place, apart from the backups of the database, now and after each rotation of the key-encryption key.")));
+			 errhint("Copy the keystore file to a safe place, apart from the backups of the database, and its key-encryption key to another, now and after each rotation.")));
 	PG_RETURN_DATUM(uuid_datum(id));
 }
 

@@ -242,7 +242,8 @@ keytree_segment_key(const uint8_t subject_leaf[CRYPTO_KEY_BYTES],
 
 		memcpy(block, "gdprseg\001", 8);
 		put_be(block + 8, number, 5);
-		put_be(block + 13, (uint64_t) category * KEYTREE_MONTHS + (uint64_t) month, 2);
+		put_be(block + 13,
+			   (uint64_t) category * KEYTREE_MONTHS + (uint64_t) month, 2);
 		block[15] = (uint8_t) c;
 	}
 	ok = crypto_prf_again(expiry_leaf, blocks, other, HALVES) &&

@@ -37,22 +37,7 @@
 
 static planner_hook_type prev_planner = NULL;
 
-static int	physical_depth = 0;
 static bool physical_next = false;
-
-void
-rewrite_physical_begin(void)
-{
-	physical_depth++;
-}
-
-void
-rewrite_physical_end(void)
-{
-	/* an abort may have reset it already */
-	if (physical_depth > 0)
-		physical_depth--;
-}
 
 bool
 rewrite_physical_next(bool on)
@@ -67,18 +52,14 @@ static void
 physical_at_abort(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
-	{
-		physical_depth = 0;
 		physical_next = false;
-	}
 }
 
 /* Is the plan to be made of the columns as they are stored? */
 static bool
 plan_is_physical(const char *query_string)
 {
-	return guc_physical || physical_depth > 0 ||
-		am_walsender || IsLogicalWorker() || IsBinaryUpgrade ||
+	return guc_physical || am_walsender || IsLogicalWorker() || IsBinaryUpgrade ||
 		(query_string != NULL &&
 		 strncmp(query_string, REWRITE_PHYSICAL,
 				 sizeof(REWRITE_PHYSICAL) - 1) == 0);

@@ -22,14 +22,6 @@
 extern void rewrite_init(void);
 
 /*
- * Plans made between begin and end are physical, also those of functions and
- * triggers that run meanwhile and keep their plans: prefer REWRITE_PHYSICAL.
- * Nests; call end in PG_FINALLY.
- */
-extern void rewrite_physical_begin(void);
-extern void rewrite_physical_end(void);
-
-/*
  * The next plan, whatever it is for, puts out columns as they are stored; only
  * that one.  Row-level security in it goes by values all the same.  Returns
  * what was set before, to be given back in PG_FINALLY.

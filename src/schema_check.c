@@ -362,7 +362,7 @@ check_unique_column(const Check *check, const ColumnSpec *spec,
 		refuse_column(check, spec,
 					  psprintf("unique index \"%s\", which tells upper from lower case, while its tokens do not",
 							   index),
-					  "Declare the column without normalize => 'lower', or make the unique index on lower(column).");
+					  "Declare the column without normalization => 'lower', or make the unique index on lower(column).");
 }
 
 /*
@@ -385,7 +385,7 @@ check_index_expression(const Check *check, Node *expr, bool unique,
 				   lowered->normalize != NORMALIZE_LOWER))
 		refuse_column(check, lowered,
 					  psprintf("unique index \"%s\" on lower(column)", index),
-					  "Declare the column searchable => true, normalize => 'lower'.");
+					  "Declare the column searchable => true, normalization => 'lower'.");
 }
 
 static void

@@ -115,7 +115,7 @@ gdpr_sealed_in(PG_FUNCTION_ARGS)
 {
 	char	   *text = PG_GETARG_CSTRING(0);
 	int			textlen = strlen(text);
-	int			size = pg_b64_dec_len(textlen);
+	int			size = textlen / 4 * 3 + 3; /* pg_b64_dec_len() overflows */
 	bytea	   *result = palloc(VARHDRSZ + size);
 	int			len;
 
@@ -131,7 +131,7 @@ gdpr_sealed_out(PG_FUNCTION_ARGS)
 {
 	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
 	int			len = VARSIZE_ANY_EXHDR(sealed);
-	int			size = pg_b64_enc_len(len);
+	int			size = (len + 2) / 3 * 4;	/* pg_b64_enc_len() overflows */
 	char	   *result = palloc(size + 1);
 
 	len = compat_b64_encode((uint8 *) VARDATA_ANY(sealed), len, result, size);

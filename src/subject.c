@@ -27,7 +27,7 @@
 
 #include "crypto.h"
 #include "errors.h"
-#include "guard.h"
+#include "guard_mode.h"
 #include "keystore.h"
 #include "rewrite.h"
 #include "sealed.h"

@@ -6,7 +6,7 @@
  * domain and epoch, shortened and written in the column's own type.  Text-like
  * tokens use a single-case alphabet, so that an index on lower(column) holds
  * the same tokens.  Equal values of a domain have equal tokens; different
- * values have different ones but for a chance of 2^-65 (2^-100 where UNIQUE),
+ * values have different ones but for a chance of 2^-63 (2^-96 where UNIQUE),
  * so every match is checked again on the value.
  */
 #include "postgres.h"
@@ -229,31 +229,22 @@ encode_base32(const uint8 *in, int chars, char *out)
 	}
 }
 
-/* A whole number from the first bytes of mac. */
+/* A whole number from the first bytes of mac: two halves, joined in decimal. */
 static Datum
 numeric_from_mac(const uint8 *mac, int bytes)
 {
-	uint64		high = 0;
-	uint64		low = 0;
-	Datum		result;
+	int64		halves[2] = {0, 0};
+	int			half = bytes / 2;
+	Datum		scale = NumericGetDatum(int64_to_numeric(INT64CONST(1) << (half * 8)));
 	int			i;
 
-	for (i = 0; i < 8; i++)
-		low = low << 8 | mac[i];
-	for (i = 8; i < bytes; i++)
-		high = high << 8 | mac[i];
-	/* 63 bits each, joined in decimal arithmetic */
-	low &= PG_INT64_MAX;
-	result = NumericGetDatum(int64_to_numeric((int64) low));
-	if (bytes > 8)
-	{
-		Datum		scale = NumericGetDatum(int64_to_numeric(INT64CONST(1) << 32));
-
-		result = DirectFunctionCall2(numeric_mul, result, scale);
-		result = DirectFunctionCall2(numeric_add, result,
-									 NumericGetDatum(int64_to_numeric((int64) high)));
-	}
-	return result;
+	for (i = 0; i < bytes; i++)
+		halves[i / half] = halves[i / half] << 8 | mac[i];
+	return DirectFunctionCall2(numeric_add,
+							   DirectFunctionCall2(numeric_mul,
+												   NumericGetDatum(int64_to_numeric(halves[0])),
+												   scale),
+							   NumericGetDatum(int64_to_numeric(halves[1])));
 }
 
 static Datum

@@ -30,6 +30,15 @@ INSERT INTO dropped.t (id, a) VALUES (1, 'not declared, not sealed');
 SELECT a FROM dropped.t;
 SELECT a, b FROM dropped.v ORDER BY id;
 SELECT relation FROM gdpr.data_map WHERE relation::text LIKE 'dropped.%' GROUP BY 1;
+-- a person keeps its number when the table is opened and protected again: forget reaches the backups from before
+SELECT gdpr.subject('dropped.v', '2') AS number \gset
+CALL gdpr.unprotect('dropped.v');
+SELECT id, a, b FROM dropped.v ORDER BY id;
+DELETE FROM dropped.v WHERE id = 3;
+INSERT INTO dropped.v (id, a, b) VALUES (4, 'a4', 'b4');
+CALL gdpr.protect('dropped.v');
+SELECT gdpr.subject('dropped.v', '2') = :number AS same_number, count(DISTINCT gdpr.subject_number(gdpr_sealed)) FROM dropped.v;
+SELECT count(*) FROM gdpr.former_number;
 -- DROP TABLE is DROP TABLE; the keys of its people live on, in backups they can be read
 DROP TABLE dropped.v;
 SELECT count(*) FROM gdpr.data_map WHERE relation::text LIKE '%dropped%';

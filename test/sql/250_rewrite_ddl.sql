@@ -13,7 +13,7 @@ BEGIN
     PERFORM gdpr.declare_subject('prot');
     PERFORM gdpr.declare_column('prot', 'a', 'contact', searchable => true);
     PERFORM gdpr.declare_column('prot', 'b', 'contact');
-    PERFORM gdpr.declare_column('prot', 's', 'contact', searchable => true, "normalize" => 'lower');
+    PERFORM gdpr.declare_column('prot', 's', 'contact', searchable => true, normalization => 'lower');
     PERFORM gdpr.create_purpose('ddl', 'contract', '{contact}');
     PERFORM gdpr.grant_purpose('ddl', current_user);
 END $$;
@@ -113,7 +113,7 @@ BEGIN
     PERFORM gdpr.declare_subject('base');
     PERFORM gdpr.declare_column('base', 'a', 'contact', searchable => true);
     PERFORM gdpr.declare_column('base', 'b', 'contact');
-    PERFORM gdpr.declare_column('base', 'd', 'contact', searchable => true, "normalize" => 'lower');
+    PERFORM gdpr.declare_column('base', 'd', 'contact', searchable => true, normalization => 'lower');
 END $$;
 RESET client_min_messages;
 \pset format unaligned

@@ -152,7 +152,7 @@ SELECT count(*) FROM (SELECT * FROM d.person CROSS JOIN generate_series(1, 20) O
 SELECT count(*) FROM pg_ls_tmpdir();
 SELECT gdpr.declare_subject('d.person', key => 'id');
 SELECT gdpr.declare_column('d.person', 'email', category => 'contact', searchable => true);
-SELECT gdpr.declare_column('d.person', 'login', category => 'contact', searchable => true, "normalize" => 'lower');
+SELECT gdpr.declare_column('d.person', 'login', category => 'contact', searchable => true, normalization => 'lower');
 SELECT gdpr.declare_column('d.person', 'city', category => 'contact', searchable => true);
 SELECT gdpr.declare_column('d.person', c, category => 'private')
 	FROM unnest('{born,since,number,stamp,amount,ratio,code,doc,raw,tags,numbers,external,pglz,lz4,address}'::text[]) c;

@@ -97,7 +97,7 @@ sub crm_declare
 
 	$node->safe_psql($database, <<'SQL');
 SELECT gdpr.declare_subject('crm.person', key => 'id');
-SELECT gdpr.declare_column('crm.person', 'email', category => 'contact', searchable => true, "normalize" => 'lower');
+SELECT gdpr.declare_column('crm.person', 'email', category => 'contact', searchable => true, normalization => 'lower');
 SELECT gdpr.declare_column('crm.person', c, category => 'contact') FROM unnest('{name,phones,profile}'::text[]) c;
 SELECT gdpr.declare_column('crm.person', c, category => 'private') FROM unnest('{born,born_at,photo,bio,active}'::text[]) c;
 SELECT gdpr.declare_column('crm.person', 'salary', category => 'financial');

@@ -62,6 +62,17 @@ test_block_cipher(void)
 	ok(same, "blocks do not depend on each other");
 	ok(crypto_prf(key, in, in, 4) && memcmp(in, out, 64) == 0,
 	   "output may replace input");
+	same = true;
+	for (int i = 0; i < 6; i++)
+	{
+		key[31] = (uint8_t) (i / 2);
+		if (i == 3)
+			crypto_forget();
+		same = same && crypto_prf(key, in, out, 2) &&
+			crypto_prf_again(key, in, out + 32, 2) &&
+			memcmp(out, out + 32, 32) == 0;
+	}
+	ok(same, "a key that stays set up gives the same, until another comes");
 	ok(crypto_prf(key, in, out, 0) && !crypto_prf(key, in, out, -1),
 	   "no blocks are fine, fewer are not");
 }

@@ -198,6 +198,12 @@ test_derivation(void)
 	   memcmp(direct, by_steps, 32) == 0 &&
 	   memcmp(direct, by_halves, 32) == 0,
 	   "a leaf is the same from wherever it is derived");
+	must(keytree_child(middle.seed, KEYTREE_SUBJECT, 23, 0, direct));
+	must(keytree_child(middle.seed, KEYTREE_SUBJECT, 23, 1, by_halves));
+	memcpy(seen[0], middle.seed, 32);
+	ok(keytree_children(seen[0], KEYTREE_SUBJECT, 23, 1, seen[0], seen[1]) &&
+	   memcmp(seen[0], by_halves, 32) == 0 && memcmp(seen[1], direct, 32) == 0,
+	   "both children at once are the same as one by one");
 	ok(!keytree_descend(&middle, keytree_subject(0, 0), direct),
 	   "a seed leads to what it covers only");
 	ok(keytree_descend(&middle, middle.node, direct) &&

@@ -1,0 +1,33 @@
+/*
+ * guard_mode.h
+ *		What the statements that run now are for: the guard's rules depend on it.
+ */
+#ifndef GDPR_GUARD_MODE_H
+#define GDPR_GUARD_MODE_H
+
+#include "postgres.h"
+
+typedef enum GuardTask
+{
+	GUARD_APPLICATION,			/* what the application does */
+	GUARD_RELINK,				/* the parent's number changed */
+	GUARD_FORGET				/* forget() is at work on a person */
+} GuardTask;
+
+/* What the statements that run now are for. */
+typedef struct GuardMode
+{
+	GuardTask	task;
+	uint64		person;			/* GUARD_FORGET: who */
+	int			category;		/* GUARD_FORGET: which, or -1 for all */
+	bool		erase;			/* GUARD_FORGET: an UPDATE is to erase rows */
+} GuardMode;
+
+/* Called once from _PG_init. */
+extern void guard_mode_init(void);
+
+/* Returns the mode before, for the caller to set again in PG_FINALLY. */
+extern GuardMode guard_set_mode(GuardMode mode);
+extern GuardMode guard_mode(void);
+
+#endif							/* GDPR_GUARD_MODE_H */
