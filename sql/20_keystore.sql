@@ -138,13 +138,13 @@ REVOKE ALL ON FUNCTION gdpr.rotate_key_encryption_key(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION gdpr.rotate_key_encryption_key(boolean) IS
     'Wraps the keystore under a new key-encryption key, destroys the old one, and returns the new version. Takes effect at once, whether or not the transaction commits. salvage: a damaged keystore too; what is damaged is given up for good.';
 
-CREATE FUNCTION gdpr.fork_keystore() RETURNS uuid
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION gdpr.fork_keystore(own boolean DEFAULT false) RETURNS uuid
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'gdpr_fork_keystore';
-REVOKE ALL ON FUNCTION gdpr.fork_keystore() FROM PUBLIC;
-COMMENT ON FUNCTION gdpr.fork_keystore() IS
-    'Gives a copied database a keystore of its own, with a new id, and returns that.';
+REVOKE ALL ON FUNCTION gdpr.fork_keystore(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.fork_keystore(boolean) IS
+    'Gives a copied database a keystore of its own, with a new id, and returns that; own: also if the keystore is this database''s, as on a copy of a server that goes on running.';
 
 CREATE FUNCTION gdpr.puncture_at_commit(
         number bigint, category smallint DEFAULT NULL, erasure uuid DEFAULT NULL)

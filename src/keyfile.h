@@ -15,8 +15,8 @@
  *	 shared lock ("readers")  keyfile_refresh, _find, _derive, _token_key,
  *							  _living, _verify
  *	 writer lock (one at a time; readers go on)
- *							  keyfile_puncture_prepare, _lease, _reserve,
- *							  _rewrite
+ *							  keyfile_puncture_prepare, _lease,
+ *							  _reserve_nodes, _rewrite
  *	 writer lock + exclusive lock (no readers)
  *							  keyfile_puncture_apply, _recover, _destroy
  *	 none					  everything else
@@ -264,10 +264,6 @@ extern KeyfileResult keyfile_verify(Keyfile *kf, KeyfileStats *stats,
 extern KeyfileResult keyfile_reserve_nodes(Keyfile *kf,
 										   const KeytreeNode *nodes,
 										   size_t count, KeyfileError *err);
-
-/* The same for any nodes: 3.6 kB for each. */
-extern KeyfileResult keyfile_reserve(Keyfile *kf, size_t punctures,
-									 KeyfileError *err);
 
 /*
  * Punctures nodes[*next ...]: as many as fit into one change, which is then

@@ -322,14 +322,6 @@ keyfile_reserve_nodes(Keyfile *kf, const KeytreeNode *nodes, size_t count,
 	return reserve_records(kf, records, err);
 }
 
-KeyfileResult
-keyfile_reserve(Keyfile *kf, size_t punctures, KeyfileError *err)
-{
-	if (punctures >= KEYFILE_NO_RECORD / KF_NODE_RECORDS)
-		return kf_error(err, KEYFILE_FULL);
-	return reserve_records(kf, (uint64_t) punctures * KF_NODE_RECORDS, err);
-}
-
 static uint64_t
 file_inode(const Keyfile *kf)
 {

@@ -44,9 +44,6 @@
 /* a fan in records */
 #define KF_FAN				(1 + KEYTREE_CATEGORIES)
 
-/* the most that the puncture of one node adds: a path and a fan */
-#define KF_NODE_RECORDS		(KEYTREE_NUMBER_LEVEL + KF_FAN)
-
 typedef enum KfKind
 {
 	KF_FREE = 0, KF_BINARY = 1, KF_FAN_NODE = 2, KF_FAN_LEAF = 3

@@ -355,7 +355,12 @@ copy_keystore(const uint8 id[UUID_LEN])
 		keystore_report(ERROR, keystore_session.path, &err);
 }
 
-/* gdpr.fork_keystore() returns uuid */
+/*
+ * gdpr.fork_keystore(own boolean) returns uuid
+ *
+ * own: also if the keystore is this database's, as on a server that was made
+ * from a base backup and runs beside its original.
+ */
 Datum
 gdpr_fork_keystore(PG_FUNCTION_ARGS)
 {
@@ -376,11 +381,12 @@ gdpr_fork_keystore(PG_FUNCTION_ARGS)
 		keystore_attach_source(source);
 		keyfile_info(keystore_session.file, &info);
 		if (info.system_identifier == GetSystemIdentifier() &&
-			info.database == MyDatabaseId)
+			info.database == MyDatabaseId && !PG_GETARG_BOOL(0))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("keystore %s is this database's own", keystore_session.id),
-					 errdetail("Only a copied database needs to fork.")));
+					 errdetail("Only a copied database needs to fork."),
+					 errhint("If this server is a copy of one that goes on running, run: SELECT gdpr.fork_keystore(own => true);")));
 		random_uuid(id);
 		copy_keystore(id);
 	}

@@ -202,4 +202,32 @@ create_keystore($node, 'late');
 sql("COPY gdpr.tombstone (id, number, category) FROM stdin;\n1\t90000\t\\N\n\\.\n", 'late');
 is(sql('SELECT gdpr_test.life(90000)', 'late'), 'forgotten', 'tombstones loaded later are carried out');
 
+# A server from a base backup, without recovery, beside its original: both
+# are on the same timeline and have the same system identifier
+{
+	my $other = PostgreSQL::Test::Cluster->new('beside');
+
+	$node->backup('beside');
+	my $keys = copy_keys($node);
+	chmod 0700, $keys;
+	$other->init_from_backup($node, 'beside', has_restoring => 0, standby => 0);
+	$other->append_conf('postgresql.conf', "gdpr.keystore_directory = '$keys'");
+	unlink $other->data_dir . '/standby.signal', $other->data_dir . '/recovery.signal';
+	$node->stop('immediate');
+	$node->start;
+	$other->start;
+	give($node, 3);
+	give($other, 3);
+	is($twice, 0, 'two servers from one base backup: no number of the one is one of the other');
+	fails_with($other, 'SELECT gdpr.fork_keystore()', qr/is this database's own/, qr/own => true/, 'its own keystore is not forked by mistake');
+	my $old = $other->safe_psql('postgres', 'SELECT id FROM gdpr.keystore_identity');
+	isnt($other->safe_psql('postgres', 'SELECT gdpr.fork_keystore(own => true)'), $old, 'but on purpose');
+	unlink "$keys/$old.keystore";
+	$other->restart;
+	is($other->safe_psql('postgres', 'SELECT gdpr_test.derive(65537)'), $living, 'forked: it reads what was sealed');
+	give($other, 3);
+	is($twice, 0, 'forked: still no number twice');
+	$other->stop;
+}
+
 done_testing();

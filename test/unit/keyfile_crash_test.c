@@ -134,7 +134,11 @@ run_recover(Keyfile *kf)
 static KeyfileResult
 run_reserve(Keyfile *kf)
 {
-	return keyfile_reserve(kf, 40, NULL);
+	KeytreeNode nodes[40];
+
+	for (int i = 0; i < 40; i++)
+		nodes[i] = keytree_subject((uint64_t) i << 30, 0);
+	return keyfile_reserve_nodes(kf, nodes, 40, NULL);
 }
 
 static KeyfileResult

@@ -245,7 +245,7 @@ test_read_only(void)
 	ok(keyfile_puncture_prepare(kf, &node, 1, &next, &err) == KEYFILE_READ_ONLY &&
 	   keyfile_lease(kf, &lease, &err) == KEYFILE_READ_ONLY &&
 	   keyfile_recover(kf, &err) == KEYFILE_READ_ONLY &&
-	   keyfile_reserve(kf, 1, &err) == KEYFILE_READ_ONLY &&
+	   keyfile_reserve_nodes(kf, &node, 1, &err) == KEYFILE_READ_ONLY &&
 	   keyfile_destroy(kf, &err) == KEYFILE_READ_ONLY && next == 0,
 	   "a handle that only reads changes nothing");
 	keyfile_close(kf);
@@ -463,13 +463,10 @@ test_reserve(void)
 		enough = enough && before.bytes == after.bytes;
 	}
 	ok(enough, "what was reserved is enough");
-	must(keyfile_reserve(kf, 1000, NULL) == KEYFILE_OK);
-	keyfile_info(kf, &after);
-	ok((int64_t) after.bytes >= kf_offset(after.records + 1000 * KF_NODE_RECORDS),
-	   "space for any thousand nodes");
+	nodes[0].level = 99;
 	ok(verify(kf, NULL) == KEYFILE_OK &&
-	   keyfile_reserve(kf, SIZE_MAX, NULL) == KEYFILE_FULL,
-	   "the reserve does not disturb, and has its limit");
+	   keyfile_reserve_nodes(kf, nodes, 1, NULL) == KEYFILE_INVALID,
+	   "the reserve does not disturb, and is for nodes only");
 	keyfile_close(kf);
 	unlink(path);
 }
