@@ -92,6 +92,7 @@ BEGIN
         RAISE EXCEPTION 'purpose "%" does not exist', purpose
             USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
     END IF;
+    DELETE FROM gdpr.purpose_grant g WHERE g.purpose = drop_purpose.purpose;
 END $$;
 COMMENT ON FUNCTION gdpr.drop_purpose(text) IS 'removes a purpose and its grants; binds the next statement';
 REVOKE ALL ON FUNCTION gdpr.drop_purpose(text) FROM PUBLIC;

@@ -56,7 +56,8 @@ sealed_append_value(StringInfo out, Codec *codec, Datum value, bool isnull)
 	appendStringInfoSpaces(out, 4);
 	codec_encode(codec, value, out);
 	length = out->len - start - 4;
-	if (codec->is_text && GetDatabaseEncoding() != PG_UTF8)
+	if (codec->is_text && GetDatabaseEncoding() != PG_UTF8 &&
+		GetDatabaseEncoding() != PG_SQL_ASCII)	/* that has no characters */
 	{
 		char	   *utf8 = pg_server_to_any(out->data + start + 4, length,
 											PG_UTF8);

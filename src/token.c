@@ -176,7 +176,9 @@ normalized_bytes(const ColumnMap *column, Oid typid, Datum value,
 					s = str_tolower(s, len, DEFAULT_COLLATION_OID);
 					len = strlen(s);
 				}
-				utf8 = pg_server_to_any(s, len, PG_UTF8);
+				/* bytes of unknown encoding are what they are */
+				utf8 = GetDatabaseEncoding() == PG_SQL_ASCII ? s :
+					pg_server_to_any(s, len, PG_UTF8);
 				appendBinaryStringInfo(out, utf8,
 									   utf8 == s ? len : (int) strlen(utf8));
 				break;
