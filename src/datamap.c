@@ -92,19 +92,38 @@ static const char *const map_names[] = {
 	"purpose_grant"
 };
 
-/* The owner and the number of attributes of a relation. */
-static void
-relation_facts(Oid relid, Oid *owner, int *natts)
+Oid
+datamap_relation_owner(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
-	if (owner != NULL)
-		*owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	if (natts != NULL)
-		*natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
+	return owner;
+}
+
+char *
+datamap_relation_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* The highest attribute number of a relation. */
+static int
+attribute_count(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			natts;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return natts;
 }
 
 /* ---------- what is installed ---------- */
@@ -381,7 +400,7 @@ make_table(const Datum *values)
 	table->relid = relid;
 	table->context = CurrentMemoryContext;
 	table->sealed_attnum = get_attnum(relid, "gdpr_sealed");
-	relation_facts(relid, NULL, &table->natts);
+	table->natts = attribute_count(relid);
 	table->nkeys = read_attnums(table, relid, values[MT_KEYS], table->keys);
 	table->on_forget =
 		parse_on_forget(TextDatumGetCString(values[MT_ON_FORGET]));
@@ -860,7 +879,7 @@ datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
 	args[1] = DirectFunctionCall1(namein, CStringGetDatum(oldname));
 	args[2] = DirectFunctionCall1(namein, CStringGetDatum(newname));
 	GetUserIdAndSecContext(&user, &sec_context);
-	relation_facts(map_relids[0], &owner, NULL);
+	owner = datamap_relation_owner(map_relids[0]);
 	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
 	for (i = 0; i < lengthof(updates); i++)

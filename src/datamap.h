@@ -121,6 +121,10 @@ extern const GdprOids *datamap_oids(void);
 /* The map of a protected relation, NULL if it is not one.  Cheap. */
 extern TableMap *datamap_lookup(Oid relid);
 
+/* The owner of a relation, and its name, qualified and quoted. */
+extern Oid	datamap_relation_owner(Oid relid);
+extern char *datamap_relation_name(Oid relid);
+
 /* Is any table protected here?  Cheap. */
 extern bool datamap_any_protected(void);
 

@@ -6,15 +6,11 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "datamap.h"
 #include "errors.h"
@@ -31,8 +27,7 @@ PG_FUNCTION_INFO_V1(gdpr_forget_rows);
 static char *
 rows_query(TableMap *table, bool erase, bool one_row)
 {
-	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
-												  get_rel_name(table->relid));
+	char	   *name = datamap_relation_name(table->relid);
 	const char *whose = erase && table->nlinks > 1 ?
 		"gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.@>) ARRAY[$1]" :
 		"gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1";
@@ -46,19 +41,6 @@ rows_query(TableMap *table, bool erase, bool one_row)
 						name, whose, filled, row);
 	return psprintf(REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s%s", name,
 					whose, row);
-}
-
-static Oid
-table_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /*
@@ -129,7 +111,7 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		/* triggers of the table run, which the caller need not trust */
-		SetUserIdAndSecContext(table_owner(table->relid), sec_context |
+		SetUserIdAndSecContext(datamap_relation_owner(table->relid), sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_NOFORCE_RLS);
 		if (SPI_execute_with_args(rows_query(table, forget.erase, one_row),

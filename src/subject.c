@@ -215,13 +215,6 @@ equality_operator(Oid typid)
 	return result;
 }
 
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* "x.a OPERATOR(=) $1::type AND …" over the columns of a relation */
 static void
 append_condition(StringInfo sql, Oid relid, const AttrNumber *columns, int n)
@@ -268,14 +261,14 @@ link_plan(TableMap *table, LinkMap *link, int which)
 	{
 		appendStringInfo(&sql, REWRITE_PHYSICAL
 						 "UPDATE ONLY %s x SET gdpr_sealed = x.gdpr_sealed",
-						 qualified_name(table->relid));
+						 datamap_relation_name(table->relid));
 		append_condition(&sql, table->relid, link->columns, link->ncolumns);
 	}
 	else
 	{
 		appendStringInfo(&sql, REWRITE_PHYSICAL
 						 "SELECT x.gdpr_sealed FROM ONLY %s x",
-						 qualified_name(link->parent_relid));
+						 datamap_relation_name(link->parent_relid));
 		append_condition(&sql, link->parent_relid, link->parent_columns,
 						 link->ncolumns);
 		if (which == PLAN_LOCKING)
@@ -315,22 +308,16 @@ run_link_plan(TableMap *table, LinkMap *link, int which, Oid relid,
 			  const AttrNumber *columns, const Datum *values)
 {
 	Datum		args[DATAMAP_MAX_KEYS];
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
 	Oid			user;
 	int			sec_context;
 	int			result;
 	int			i;
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
 	for (i = 0; i < link->ncolumns; i++)
 		args[i] = values[columns[i] - 1];
 	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+	SetUserIdAndSecContext(datamap_relation_owner(relid), sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	result = SPI_execute_plan(link_plan(table, link, which), args, NULL,
 							  which == PLAN_READING, 0);
 	SetUserIdAndSecContext(user, sec_context);

@@ -378,13 +378,6 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		keystore_wake_worker();
 }
 
-static char *
-qualified_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* A part of the extension cannot go while a table is protected. */
 static void
 refuse_drop_of_member(Oid class_id, Oid object_id)
@@ -403,7 +396,7 @@ refuse_drop_of_member(Oid class_id, Oid object_id)
 					get_rel_name(table->relid)),
 			 errdetail("Its personal data would be lost with its envelopes."),
 			 errhint("First CALL gdpr.unprotect('%s').",
-					 qualified_name(table->relid))));
+					 datamap_relation_name(table->relid))));
 }
 
 /*
@@ -439,7 +432,7 @@ refuse_drop(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 						get_rel_name(object_id)),
 				 errdetail("The sealed values of its rows depend on it."),
 				 errhint("First CALL gdpr.unprotect('%s').",
-						 qualified_name(object_id))));
+						 datamap_relation_name(object_id))));
 }
 
 void
