@@ -12,7 +12,11 @@ COMMENT ON FUNCTION gdpr.guard_relink() IS 'AFTER UPDATE trigger of a protected 
 CREATE FUNCTION gdpr.guard_relink_late() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_relink_late';
 COMMENT ON FUNCTION gdpr.guard_relink_late() IS 'AFTER INSERT trigger of a protected table: rows that came before their parent follow';
-REVOKE ALL ON FUNCTION gdpr.guard_open(), gdpr.guard_seal(), gdpr.guard_relink(), gdpr.guard_relink_late() FROM PUBLIC;
+CREATE FUNCTION gdpr.guard_deleting() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_deleting';
+COMMENT ON FUNCTION gdpr.guard_deleting() IS 'BEFORE DELETE trigger of a protected table: a row that takes a deleted one''s key takes its children';
+REVOKE ALL ON FUNCTION gdpr.guard_open(), gdpr.guard_seal(), gdpr.guard_relink(), gdpr.guard_relink_late(),
+    gdpr.guard_deleting() FROM PUBLIC;
 
 CREATE FUNCTION gdpr.check_table(relation regclass, OUT column_id integer, OUT token_width integer)
     RETURNS SETOF record LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp
@@ -72,6 +76,10 @@ BEGIN
 
     -- CHECK constraints on personal columns hold on values: the guard keeps them
     personal := ARRAY(SELECT c.name FROM gdpr.mapped_column c WHERE c.table_id = mapped.id ORDER BY c.id);
+    IF cardinality(personal) + cardinality(mapped.key_columns) > 96 THEN
+        RAISE EXCEPTION 'table % has more than 96 key and personal columns', relation
+            USING ERRCODE = 'too_many_columns', HINT = 'Put some of them into a table of their own, or into one jsonb column.';
+    END IF;
     FOR constraint_row IN
         SELECT c.conname, pg_get_expr(c.conbin, c.conrelid) AS expression, pg_get_constraintdef(c.oid) AS definition
         FROM pg_constraint c
@@ -101,7 +109,8 @@ BEGIN
                    'WHEN (gdpr.subject_number(OLD.gdpr_sealed) IS DISTINCT FROM gdpr.subject_number(NEW.gdpr_sealed)) '
                    'EXECUTE FUNCTION gdpr.guard_relink()', relation);
     EXECUTE format('CREATE TRIGGER "~gdpr_relink_late" AFTER INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_relink_late()', relation);
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_open", ENABLE ALWAYS TRIGGER "~gdpr_seal", '
+    EXECUTE format('CREATE TRIGGER "!gdpr_deleting" BEFORE DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_deleting()', relation);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_deleting", ENABLE ALWAYS TRIGGER "!gdpr_open", ENABLE ALWAYS TRIGGER "~gdpr_seal", '
                    'ENABLE ALWAYS TRIGGER "~gdpr_relink", ENABLE ALWAYS TRIGGER "~gdpr_relink_late"', relation);
     EXECUTE format('CREATE INDEX ON %s (gdpr.subject_number(gdpr_sealed))', relation);
     IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = mapped.id AND c.via <> 0) THEN
@@ -160,6 +169,7 @@ BEGIN
     EXECUTE format('DROP TRIGGER "~gdpr_seal" ON %s', relation);
     EXECUTE format('DROP TRIGGER "~gdpr_relink" ON %s', relation);
     EXECUTE format('DROP TRIGGER "~gdpr_relink_late" ON %s', relation);
+    EXECUTE format('DROP TRIGGER "!gdpr_deleting" ON %s', relation);
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', relation);
     EXECUTE format('ALTER TABLE %s DROP COLUMN gdpr_sealed', relation);
     FOR check_row IN SELECT * FROM gdpr.mapped_check k WHERE k.table_id = mapped.id ORDER BY k.name LOOP
@@ -224,9 +234,12 @@ COMMENT ON FUNCTION gdpr.subject(regclass, text) IS
 REVOKE ALL ON FUNCTION gdpr.subject(regclass, text) FROM PUBLIC;
 
 -- Runs with the caller's rights and purpose: what the caller may not see, it does not find.
-CREATE FUNCTION gdpr.searchable_columns(OUT relation regclass, OUT name name, OUT type text)
+CREATE FUNCTION gdpr.searchable_columns(OUT relation regclass, OUT name name, OUT type text, OUT equality text)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT t.relation, c.name, format_type(a.atttypid, a.atttypmod)
+    -- citext has an = of its own, which the fixed search path does not find
+    SELECT t.relation, c.name, format_type(a.atttypid, a.atttypmod),
+           coalesce((SELECT format('OPERATOR(%I.=)', n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
+                     WHERE o.oprname = '=' AND o.oprleft = a.atttypid AND o.oprright = a.atttypid), '=')
     FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id
     JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = c.name
     WHERE c.searchable AND t.protected ORDER BY c.id
@@ -241,8 +254,8 @@ BEGIN
     FOR item IN SELECT * FROM gdpr.searchable_columns() LOOP
         BEGIN
             RETURN QUERY EXECUTE format(
-                'SELECT DISTINCT gdpr.subject_number(t.gdpr_sealed), %L::regclass, %L::name FROM %s t WHERE t.%I = %L::%s',
-                item.relation, item.name, item.relation, item.name, value, item.type);
+                'SELECT DISTINCT gdpr.subject_number(t.gdpr_sealed), %L::regclass, %L::name FROM %s t WHERE t.%I %s %L::%s',
+                item.relation, item.name, item.relation, item.name, item.equality, value, item.type);
         EXCEPTION WHEN invalid_text_representation OR datatype_mismatch OR numeric_value_out_of_range
                      OR invalid_binary_representation OR string_data_right_truncation OR insufficient_privilege THEN
             NULL;               -- not a value of the column's type, or not the caller's to see: not there

@@ -50,6 +50,8 @@ PG_FUNCTION_INFO_V1(gdpr_check_table);
 PG_FUNCTION_INFO_V1(gdpr_convert_table);
 PG_FUNCTION_INFO_V1(gdpr_rewrite_statistics);
 
+#define OLDER_WAIT_MS	3000
+
 /* The last transaction of this session that removed statistics. */
 static TransactionId removal_xid = InvalidTransactionId;
 
@@ -211,6 +213,25 @@ remove_statistics(Relation rel, TableMap *table)
 	removal_xid = GetTopTransactionId();
 }
 
+/* Short transactions end soon: give them a moment, before the lock. */
+static void
+wait_for_older(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	int			i;
+
+	for (i = 0; i < OLDER_WAIT_MS / 50; i++)
+	{
+		if (!TransactionIdIsValid(removal_xid) ||
+			TransactionIdPrecedes(removal_xid,
+								  GetOldestNonRemovableTransactionId(rel)))
+			break;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(50 * 1000L);
+	}
+	table_close(rel, AccessShareLock);
+}
+
 /* VACUUM FULL of a catalog.  False if removed rows had to be copied. */
 static bool
 rewrite_catalog(Oid relid)
@@ -233,8 +254,10 @@ rewrite_catalog(Oid relid)
 Datum
 gdpr_rewrite_statistics(PG_FUNCTION_ARGS)
 {
-	bool		complete = rewrite_catalog(StatisticRelationId);
+	bool		complete;
 
+	wait_for_older(StatisticRelationId);
+	complete = rewrite_catalog(StatisticRelationId);
 	complete &= rewrite_catalog(StatisticExtDataRelationId);
 	PG_RETURN_BOOL(complete);
 }

@@ -5,7 +5,7 @@
  * !gdpr_open (BEFORE UPDATE, first) puts values into the personal columns of
  * NEW, as far as the session may see them, where the application has BEFORE
  * triggers of its own.  ~gdpr_seal (BEFORE INSERT OR UPDATE, last) seals the
- * row.  ~gdpr_relink (AFTER UPDATE) and ~gdpr_relink_late (AFTER INSERT, per
+ * row.  !gdpr_deleting (BEFORE DELETE, per statement), ~gdpr_relink (AFTER UPDATE) and ~gdpr_relink_late (AFTER INSERT, per
  * statement) make rows below follow when a row's person changes.
  *
  * Between rewrite and guard, NEW.gdpr_sealed carries a mark: which personal
@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(gdpr_guard_open);
 PG_FUNCTION_INFO_V1(gdpr_guard_seal);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink_late);
+PG_FUNCTION_INFO_V1(gdpr_guard_deleting);
 
 /* A row trigger's work on one row */
 typedef struct GuardRow
@@ -610,6 +611,23 @@ require_checks(GuardRow *row)
 	check_row(row->rel, row->table, values, isnull);
 }
 
+static bool
+key_changed(GuardRow *row)
+{
+	int			i;
+
+	for (i = 0; i < row->table->nkeys; i++)
+	{
+		AttrNumber	key = row->table->keys[i];
+
+		if (!image_equal(row->rel, key, row->values[key - 1],
+						 row->isnull[key - 1], row->old_values[key - 1],
+						 row->old_isnull[key - 1]))
+			return true;
+	}
+	return false;
+}
+
 /* ---------- sealing ---------- */
 
 static bool
@@ -705,6 +723,8 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	seal.old_rowkey = &row.old_rowkey;
 	if (row.insert)
 		expected = subject_expected(row.rel, row.table, row.values, row.isnull);
+	else if (key_changed(&row))
+		subject_key_vacated(RelationGetRelid(row.rel));
 	sealed = row_seal(&seal);
 	if (row.insert)
 		row_note_input(sealed);
@@ -741,5 +761,15 @@ Datum
 gdpr_guard_relink_late(PG_FUNCTION_ARGS)
 {
 	subject_relink_now(trigger_data(fcinfo)->tg_relation);
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * gdpr.guard_deleting() RETURNS trigger: BEFORE DELETE, per statement
+ */
+Datum
+gdpr_guard_deleting(PG_FUNCTION_ARGS)
+{
+	subject_key_vacated(RelationGetRelid(trigger_data(fcinfo)->tg_relation));
 	PG_RETURN_POINTER(NULL);
 }

@@ -9,6 +9,7 @@
 #define GUARD_SEAL_TRIGGER		"~gdpr_seal"
 #define GUARD_RELINK_TRIGGER	"~gdpr_relink"
 #define GUARD_LATE_TRIGGER		"~gdpr_relink_late"
+#define GUARD_DELETE_TRIGGER	"!gdpr_deleting"
 #define GUARD_CHECK_CONSTRAINT	"gdpr_sealed_check"
 #define GUARD_SEALED_COLUMN		"gdpr_sealed"
 

@@ -102,7 +102,7 @@ guc_init(void)
 	 * forgetting reaches; whoever needs that, says so.
 	 */
 	DefineCustomBoolVariable("gdpr.allow_plaintext_copies",
-							 "Allows statements that store revealed values in unprotected tables or files.",
+							 "Allows statements that store revealed values in unprotected tables or columns.",
 							 "Such copies are out of reach of forgetting and retention.",
 							 &guc_allow_plaintext_copies,
 							 false,

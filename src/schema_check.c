@@ -17,6 +17,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
@@ -346,12 +347,19 @@ lowered_column(const Check *check, Node *expr)
 }
 
 static void
-check_unique_column(const Check *check, const ColumnSpec *spec,
+check_unique_column(const Check *check, const ColumnSpec *spec, Oid collation,
 					const char *index)
 {
 	if (!spec->searchable)
 		refuse_column(check, spec, psprintf("unique index \"%s\"", index),
 					  "Declare the column searchable => true.");
+
+	/* tokens are of the bytes */
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		refuse_column(check, spec,
+					  psprintf("unique index \"%s\", whose collation finds different values equal",
+							   index),
+					  "Give the column a deterministic collation, and make the unique index on lower(column) if case is not to matter.");
 
 	/* citext is compared like this anyway */
 	if (spec->normalize == NORMALIZE_LOWER &&
@@ -420,7 +428,7 @@ check_index(const Check *check, Relation index)
 						  psprintf("exclusion constraint \"%s\"", name),
 						  "DROP CONSTRAINT first; UNIQUE works on a searchable column.");
 		if (spec != NULL && unique)
-			check_unique_column(check, spec, name);
+			check_unique_column(check, spec, index->rd_indcollation[i], name);
 	}
 }
 
@@ -534,7 +542,8 @@ is_own_trigger(const char *name)
 	return strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
 		strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
 		strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
-		strcmp(name, GUARD_LATE_TRIGGER) == 0;
+		strcmp(name, GUARD_LATE_TRIGGER) == 0 ||
+		strcmp(name, GUARD_DELETE_TRIGGER) == 0;
 }
 
 static void
@@ -746,7 +755,12 @@ schema_check_new_index(Relation rel, const TableMap *map,
 			spec = spec_at(&check, get_attnum(RelationGetRelid(rel),
 											  element->name));
 			if (spec != NULL)
-				check_unique_column(&check, spec, name);
+				check_unique_column(&check, spec,
+									element->collation != NIL ?
+									get_collation_oid(element->collation, false) :
+									TupleDescAttr(RelationGetDescr(rel),
+												  spec->attnum - 1)->attcollation,
+									name);
 		}
 	}
 }

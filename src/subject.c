@@ -61,6 +61,7 @@ static int	nfound = 0;
 static int	nexpected = 0;
 static List *expected_by = NIL; /* LinkMaps (copies) that gave numbers in advance */
 static List *late = NIL;
+static List *vacated = NIL;		/* relations with keys that became free */
 
 static void
 reset_state(void)
@@ -72,6 +73,7 @@ reset_state(void)
 	nexpected = 0;
 	expected_by = NIL;
 	late = NIL;
+	vacated = NIL;
 }
 
 static void
@@ -467,7 +469,8 @@ subject_expected(Relation rel, const TableMap *table, const Datum *values,
 
 /*
  * Children may have named the key otherwise than the row does (5.00 and 5.0),
- * so that subject_expected() does not find it.
+ * so that subject_expected() does not find it; or they belonged to another row
+ * with this key.
  */
 bool
 subject_is_awaited(const TableMap *table)
@@ -477,7 +480,20 @@ subject_is_awaited(const TableMap *table)
 	foreach(lc, expected_by)
 		if (((LinkMap *) lfirst(lc))->parent_relid == table->relid)
 			return true;
-	return false;
+	return list_member_oid(vacated, table->relid);
+}
+
+void
+subject_key_vacated(Oid relid)
+{
+	MemoryContext old;
+
+	if (list_member_oid(vacated, relid))
+		return;
+	prepare_state();
+	old = MemoryContextSwitchTo(subject_context);
+	vacated = lappend_oid(vacated, relid);
+	MemoryContextSwitchTo(old);
 }
 
 /* ---------- relinking ---------- */

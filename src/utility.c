@@ -337,6 +337,7 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				check_copies(stmt);
 			break;
 
+		case T_AlterEnumStmt:
 		case T_AlterTableStmt:
 		case T_AlterDomainStmt:
 		case T_AlterObjectSchemaStmt:

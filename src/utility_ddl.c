@@ -171,7 +171,8 @@ is_own_trigger(const char *name)
 		(strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
 		 strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
 		 strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
-		 strcmp(name, GUARD_LATE_TRIGGER) == 0);
+		 strcmp(name, GUARD_LATE_TRIGGER) == 0 ||
+		 strcmp(name, GUARD_DELETE_TRIGGER) == 0);
 }
 
 static bool
@@ -286,12 +287,62 @@ refuse_relatives(List *names, const char *what)
 	}
 }
 
+/*
+ * Values of such types are sealed as text: one written before the change
+ * could not be read after it.
+ */
+static void
+refuse_change_of_type(Oid typid, const char *what)
+{
+	List	   *tables = datamap_tables(InvalidOid);
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		TableMap   *map = lfirst(lc);
+
+		for (int i = 0; i < map->ncolumns; i++)
+		{
+			Oid			used = map->columns[i].basetypid;
+
+			if (OidIsValid(typid) &&
+				(used == typid || get_element_type(used) == typid))
+				ereport(ERROR,
+						(errcode(ERRCODE_GDPR_NOT_SEALED),
+						 errmsg("cannot %s type %s, of which personal column \"%s\" of protected table \"%s\" is",
+								what, format_type_be(typid),
+								map->columns[i].name, get_rel_name(map->relid)),
+						 errhint("First CALL gdpr.unprotect('%s').",
+								 datamap_relation_name(map->relid))));
+		}
+	}
+}
+
+static void
+check_enum(AlterEnumStmt *stmt)
+{
+	if (stmt->oldVal != NULL)
+		refuse_change_of_type(typenameTypeId(NULL, makeTypeNameFromNameList(stmt->typeName)),
+							  "rename a label of");
+}
+
+/* The row type of ALTER TYPE … ADD ATTRIBUTE and its like. */
+static void
+check_composite(RangeVar *name)
+{
+	Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+	if (OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
+		refuse_change_of_type(get_rel_type_id(relid), "change");
+}
+
 static void
 check_alter(AlterTableStmt *stmt)
 {
 	List	   *relids = add_protected(NIL, stmt->relation);
 	ListCell   *lc;
 
+	check_composite(stmt->relation);
 	foreach(lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
@@ -314,6 +365,9 @@ check_rename(RenameStmt *stmt)
 
 	switch (stmt->renameType)
 	{
+		case OBJECT_ATTRIBUTE:
+			check_composite(stmt->relation);
+			return;
 		case OBJECT_COLUMN:
 		case OBJECT_TABCONSTRAINT:
 		case OBJECT_TRIGGER:
@@ -408,6 +462,10 @@ utility_before_ddl(Node *stmt)
 			check_alter((AlterTableStmt *) stmt);
 			return tables_of_alter((AlterTableStmt *) stmt);
 
+		case T_AlterEnumStmt:
+			check_enum((AlterEnumStmt *) stmt);
+			return NIL;
+
 		case T_AlterDomainStmt:
 			return tables_of_domain(((AlterDomainStmt *) stmt)->typeName);
 
@@ -491,7 +549,7 @@ restore_always(AlterTableStmt *stmt)
 {
 	static const char *const own[] = {
 		GUARD_OPEN_TRIGGER, GUARD_SEAL_TRIGGER, GUARD_RELINK_TRIGGER,
-		GUARD_LATE_TRIGGER
+		GUARD_LATE_TRIGGER, GUARD_DELETE_TRIGGER
 	};
 	List	   *relids;
 	StringInfoData command;

@@ -93,6 +93,7 @@ UNION ALL SELECT 'bigint', id FROM types.later WHERE c_int8 = 3
 UNION ALL SELECT 'quoted', id FROM types.later WHERE "quoted ""Col""" = 'quoted'
 UNION ALL SELECT 'empty', id FROM types.later WHERE c_text = ''
 ORDER BY 1;
+SELECT relation, "column" FROM gdpr.find_subjects('citEXT') WHERE relation = 'types.later'::regclass;
 -- a column that is NOT NULL keeps a placeholder of its type
 CREATE TABLE types.required (id integer PRIMARY KEY, a text NOT NULL, b date NOT NULL, c boolean NOT NULL, d types.colour NOT NULL,
     e jsonb NOT NULL, f uuid NOT NULL, g numeric NOT NULL, h text[] NOT NULL, i citext NOT NULL UNIQUE, j timestamptz NOT NULL, k bytea NOT NULL);

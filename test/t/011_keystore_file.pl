@@ -204,10 +204,7 @@ for my $kind ('die_before', 'die_halfway', 'die_after')
 	{
 		$point++;
 		last if $point > 60;
-		my ($rc) = $node->psql('postgres',
-			"SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.rotate_key_encryption_key()");
-		$died = $rc != 0;
-		wait_for($node, 'SELECT 1', '1') or last;
+		$died = may_die($node, "SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.rotate_key_encryption_key()") != 0;
 		my $now = $node->safe_psql('postgres', $derive);
 		is($now, $key, "rotation, $kind at $point: same keys") if $now ne $key;
 	}

@@ -153,11 +153,9 @@ for my $durability ('on', 'off')
 		{
 			my $number = $next++;
 			$point++;
-			my ($rc) = $node->psql('postgres',
+			$died = may_die($node,
 				"SET synchronous_commit = $durability; SELECT gdpr_test.derive($number); "
-				. "SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.puncture_at_commit($number)");
-			$died = $rc != 0;
-			wait_for($node, 'SELECT 1', '1') or BAIL_OUT('the server does not come back');
+				. "SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.puncture_at_commit($number)") != 0;
 			my $tombstone = tombstones($node, $number);
 			my $life = lives($number);
 			$tombstone ? $committed++ : $lost++;

@@ -63,9 +63,8 @@ for (1 .. 3)
 }
 for my $point (1 .. 4)
 {
-	$node->psql('postgres', "SELECT gdpr_test.fault($point, 'die_halfway'); "
+	may_die($node, "SELECT gdpr_test.fault($point, 'die_halfway'); "
 		. 'INSERT INTO handed_out SELECT gdpr_test.next_number() FROM generate_series(1, 70000)');
-	wait_for($node, 'SELECT 1', '1');
 	give($node, 10);
 }
 is($twice, 0, 'none twice across crashes of the server and while leasing');
@@ -159,8 +158,7 @@ for my $kind ('die_before', 'die_after', 'enospc')
 	for my $point (1, 3, 6, 100)
 	{
 		next if $kind eq 'enospc' && $point == 100;
-		$node->psql('copy', "BEGIN; SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.fork_keystore(); SELECT 1/0");
-		wait_for($node, 'SELECT 1', '1');
+		may_die($node, "BEGIN; SELECT gdpr_test.fault($point, '$kind'); SELECT gdpr.fork_keystore(); SELECT 1/0", 'copy');
 	}
 }
 is(sql('SELECT gdpr_test.derive(65537)'), $living, 'a fork that fails anywhere leaves the original alone');

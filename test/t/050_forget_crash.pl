@@ -246,7 +246,7 @@ consistent('four sessions');
 for my $round (1 .. 2)
 {
 	my $out = '';
-	my $run = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-j', 2, '-T', 20, '-f', $script,
+	my $run = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-j', 2, '-T', 20, '-R', 80, '-f', $script,
 			$node->connstr('crm') . " options='-c gdpr.purpose=sales'" ], '>', \$out, '2>&1', IPC::Run::timeout(60));
 	select undef, undef, undef, 0.7;
 	killed(sub { eval { $run->finish; }; });

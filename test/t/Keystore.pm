@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_server create_keystore keystore_file directory fails_with
-  copy_keys put_keys read_bytes write_bytes wait_for tombstones);
+  copy_keys put_keys read_bytes write_bytes wait_for may_die tombstones);
 
 sub directory
 {
@@ -126,6 +126,26 @@ sub wait_for
 	}
 	diag "last answer: $out";
 	return 0;
+}
+
+# A statement that may end the backend, and so make the server start again:
+# returns psql's exit code, when the server is back.
+sub may_die
+{
+	my ($node, $sql, $database) = @_;
+	my $offset = -s $node->logfile;
+	my ($rc) = $node->psql($database || 'postgres', $sql);
+
+	if ($rc == 2)
+	{
+		for (1 .. 300)
+		{
+			last if slurp_file($node->logfile, $offset) =~ /database system is ready to accept connections/;
+			select undef, undef, undef, 0.05;
+		}
+	}
+	wait_for($node, 'SELECT 1', '1') or BAIL_OUT('the server does not come back');
+	return $rc;
 }
 
 sub tombstones
