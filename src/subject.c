@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_operator.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -62,6 +64,8 @@ static int	nexpected = 0;
 static List *expected_by = NIL; /* LinkMaps (copies) that gave numbers in advance */
 static List *late = NIL;
 static List *vacated = NIL;		/* relations with keys that became free */
+static List *vacated_now = NIL; /* those for the running statement only */
+static TimestampTz vacated_when = 0;	/* which that is */
 
 static void
 reset_state(void)
@@ -74,6 +78,7 @@ reset_state(void)
 	expected_by = NIL;
 	late = NIL;
 	vacated = NIL;
+	vacated_now = NIL;
 }
 
 static void
@@ -480,9 +485,46 @@ subject_is_awaited(const TableMap *table)
 	foreach(lc, expected_by)
 		if (((LinkMap *) lfirst(lc))->parent_relid == table->relid)
 			return true;
-	return list_member_oid(vacated, table->relid);
+	return list_member_oid(vacated, table->relid) ||
+		(vacated_when == GetCurrentStatementStartTimestamp() &&
+		 list_member_oid(vacated_now, table->relid));
 }
 
+/* Does a deferrable foreign key lead from a protected table to the relation? */
+static bool
+has_deferrable_children(Oid relid)
+{
+	List	   *children = datamap_tables(relid);
+	bool		result = false;
+	ListCell   *lc;
+
+	foreach(lc, children)
+	{
+		Relation	rel = table_open(((TableMap *) lfirst(lc))->relid,
+									 AccessShareLock);
+		ListCell   *key;
+
+		foreach(key, RelationGetFKeyList(rel))
+		{
+			ForeignKeyCacheInfo *fk = lfirst(key);
+			HeapTuple	tuple = SearchSysCache1(CONSTROID,
+												ObjectIdGetDatum(fk->conoid));
+
+			if (!HeapTupleIsValid(tuple))
+				continue;
+			result |= fk->confrelid == relid &&
+				((Form_pg_constraint) GETSTRUCT(tuple))->condeferrable;
+			ReleaseSysCache(tuple);
+		}
+		table_close(rel, AccessShareLock);
+	}
+	return result;
+}
+
+/*
+ * Once a statement is over, children are without their parent only where the
+ * foreign key is deferrable.
+ */
 void
 subject_key_vacated(Oid relid)
 {
@@ -492,7 +534,15 @@ subject_key_vacated(Oid relid)
 		return;
 	prepare_state();
 	old = MemoryContextSwitchTo(subject_context);
-	vacated = lappend_oid(vacated, relid);
+	if (has_deferrable_children(relid))
+		vacated = lappend_oid(vacated, relid);
+	else
+	{
+		if (vacated_when != GetCurrentStatementStartTimestamp())
+			vacated_now = NIL;
+		vacated_when = GetCurrentStatementStartTimestamp();
+		vacated_now = list_append_unique_oid(vacated_now, relid);
+	}
 	MemoryContextSwitchTo(old);
 }
 
