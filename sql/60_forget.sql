@@ -102,10 +102,11 @@ BEGIN
         END IF;
     END IF;
 
-    -- one forget of a person at a time; rows of the person itself are locked,
-    -- so that nobody adds rows below them meanwhile
+    -- one forget of a person at a time; its rows are locked from the top down,
+    -- so that at no depth anybody adds rows below them meanwhile
     PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
-    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.is_subject LOOP
+    FOR item IN SELECT t.* FROM gdpr.tables_children_first() WITH ORDINALITY AS t(relation, on_forget, is_subject, has_others, position)
+                ORDER BY t.position DESC LOOP
         EXECUTE format('SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 FOR UPDATE', item.relation) USING person;
     END LOOP;
     numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
@@ -128,6 +129,11 @@ BEGIN
         IF deleted > 0 OR erased > 0 THEN
             relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);
         END IF;
+    END LOOP;
+
+    FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
+        RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
+            USING HINT = 'Look there for rows of this person, and CALL gdpr.protect() on it.';
     END LOOP;
 
     -- again after a crash or by mistake: the first erasure stands, unless something was left

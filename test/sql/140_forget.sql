@@ -148,6 +148,10 @@ SELECT f.relation, f."column", f.subject = :p2 AS found FROM gdpr.find_subjects(
 SELECT count(gdpr.forget(f.subject)) FROM gdpr.find_subjects('p2@example.nl') f;
 SELECT * FROM gdpr.find_subjects('p2@example.nl');
 SELECT * FROM gdpr.find_subjects(E'nobody''s "value"');
+-- a table that is declared and not protected is not passed over in silence
+SELECT gdpr.declare_subject('fg.stock');
+SELECT gdpr.forget(:p7) IS NOT NULL AS erasure;
+SELECT gdpr.undeclare_table('fg.stock');
 -- numbers are never used again
 SELECT count(*) FROM fg.person p JOIN gdpr.tombstone t ON t.number = gdpr.subject_number(p.gdpr_sealed) WHERE p.name IS NOT NULL;
 SELECT pending FROM gdpr.keystore_status();
