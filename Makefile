@@ -6,6 +6,7 @@
 # make test		every test, on private throw-away servers
 # make bench		figures, protected and unprotected side by side (ROWS=)
 # make lint sanitize	static analysis; the tests with sanitizers
+# make fuzz		libFuzzer on whatever parses bytes (SECONDS_EACH=)
 
 MODULE_big = gdpr
 EXTENSION = gdpr
@@ -40,7 +41,7 @@ UNIT_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
 UNIT_SANITIZE =
 
 EXTRA_CLEAN = $(SOURCES:.c=.d) $(SOURCES:.c=.gcno) $(SOURCES:.c=.gcda) \
-	$(UNIT_TESTS) $(UNIT_TESTS:=.d) test/bench/aead output_iso
+	$(UNIT_TESTS) $(UNIT_TESTS:=.d) $(FUZZERS) test/bench/aead output_iso
 
 # These run without PostgreSQL's development files: test/setup brings them.
 SETUP_GOALS = demo test bench sanitize
@@ -69,6 +70,27 @@ unitcheck: $(UNIT_TESTS)
 	@echo "+++ unit tests +++"
 	$(if $(UNIT_TESTS),$(PROVE) $(PROVE_FLAGS) --exec '' $(UNIT_TESTS),@echo "none")
 
+# Fuzzing: a corpus of well-formed inputs is written first, then each harness
+# runs for so many seconds, on one core.  What it finds stays in its corpus.
+FUZZERS = $(patsubst %.c,%,$(sort $(wildcard test/fuzz/*_fuzz.c)))
+FUZZ_SECONDS = $(or $(SECONDS_EACH),60)
+FUZZ_CORPUS = $(or $(TMPDIR),/tmp)/gdpr-fuzz
+FUZZ_CLANG = $(or $(firstword $(shell command -v clang clang-14)),none)
+FUZZ_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
+	-Wno-ignored-attributes -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+
+test/fuzz/%_fuzz: test/fuzz/%_fuzz.c test/fuzz/fuzz.h $(UNIT_SOURCES) $(wildcard src/*.h)
+	$(FUZZ_CLANG) $(FUZZ_CFLAGS) $(CPPFLAGS) -Isrc -o $@ $< $(UNIT_SOURCES) \
+		-L$(libdir) -L$(pkglibdir) -lpgcommon -lpgport -lcrypto
+
+fuzz:
+	@if echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		$(FUZZ_CLANG) -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null; \
+	then $(MAKE) -s fuzzers && test/fuzz/run $(FUZZ_SECONDS) $(FUZZ_CORPUS) $(FUZZERS); \
+	else echo "clang with libFuzzer is not installed: skipped"; fi
+
+fuzzers: $(FUZZERS)
+
 # cppcheck does not know that ereport(ERROR) does not return, nor that && stops:
 # what it says of uninitialized variables is left to the compiler and clang-tidy.
 CPPCHECK = cppcheck --quiet --enable=warning,performance,portability \
@@ -96,11 +118,11 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run || status=1; \
+			test/demo/run test/bench/run test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
-.PHONY: unitcheck lint
+.PHONY: unitcheck lint fuzz fuzzers
 endif
 
 # MAKEFLAGS would carry this make's PG_CONFIG into the build against the
