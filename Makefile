@@ -104,6 +104,7 @@ CLANG_TIDY = clang-tidy --quiet --warnings-as-errors='*' \
 	-bugprone-macro-parentheses,-bugprone-implicit-widening-of-multiplication-result,$\
 	-bugprone-sizeof-expression,-bugprone-branch-clone,-bugprone-suspicious-include,-bugprone-not-null-terminated-result,$\
 	-clang-analyzer-security.insecureAPI.strcpy,$\
+	-clang-analyzer-optin.performance.Padding,$\
 	-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
 
 lint:

@@ -95,6 +95,13 @@ CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.
 CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_check
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 
+-- On an application's table, whatever is the owner's code runs as the owner.
+CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, number bigint DEFAULT NULL) RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_run_as_owner';
+COMMENT ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) IS
+    'runs a statement, in which $1 is number, as the owner of a table; the first column of its rows';
+REVOKE ALL ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) FROM PUBLIC;
+
 -- Names and keys ---------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.column_list(relation regclass, list text) RETURNS name[]

@@ -173,7 +173,8 @@ BEGIN
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', relation);
     EXECUTE format('ALTER TABLE %s DROP COLUMN gdpr_sealed', relation);
     FOR check_row IN SELECT * FROM gdpr.mapped_check k WHERE k.table_id = mapped.id ORDER BY k.name LOOP
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, check_row.name, check_row.definition);
+        PERFORM gdpr.run_as_owner(relation, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, check_row.name,
+                                                   check_row.definition));
     END LOOP;
     DELETE FROM gdpr.mapped_check k WHERE k.table_id = mapped.id;
 END $$;
@@ -203,7 +204,7 @@ CREATE FUNCTION gdpr.subject(relation regclass, key text) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table;
-    result bigint;
+    result text;
     condition text;
 BEGIN
     SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = subject.relation;
@@ -223,7 +224,8 @@ BEGIN
         FROM unnest(mapped.key_columns) WITH ORDINALITY AS u(k, position);
         condition := format('ROW(%s)::text = %L', condition, key);
     END IF;
-    EXECUTE format('SELECT gdpr.subject_number(t.gdpr_sealed) FROM ONLY %s t WHERE %s', relation, condition) INTO result;
+    SELECT r INTO result FROM gdpr.run_as_owner(relation, format(
+        'SELECT gdpr.subject_number(t.gdpr_sealed) FROM ONLY %s t WHERE %s', relation, condition)) r;
     IF result IS NULL THEN
         RAISE EXCEPTION 'table % has no row with this key', relation USING ERRCODE = 'no_data_found';
     END IF;

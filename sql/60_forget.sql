@@ -35,7 +35,7 @@ REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid
 CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, number bigint, OUT deleted bigint, OUT erased bigint)
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    item tid;
+    item text;
 BEGIN
     erased := 0;
     BEGIN
@@ -44,11 +44,12 @@ BEGIN
     EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
         deleted := 0;
     END;
-    FOR item IN EXECUTE format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation) USING number LOOP
+    FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1',
+                                                          relation), number) LOOP
         BEGIN
-            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item);
+            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
         EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
-            erased := erased + gdpr.forget_rows(relation, number, NULL, true, item);
+            erased := erased + gdpr.forget_rows(relation, number, NULL, true, item::tid);
         END;
     END LOOP;
 END $$;
@@ -107,7 +108,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
     FOR item IN SELECT t.* FROM gdpr.tables_children_first() WITH ORDINALITY AS t(relation, on_forget, is_subject, has_others, position)
                 ORDER BY t.position DESC LOOP
-        EXECUTE format('SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 FOR UPDATE', item.relation) USING person;
+        PERFORM gdpr.run_as_owner(item.relation, format(
+            'SELECT count(*) FROM (SELECT FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 FOR UPDATE) l',
+            item.relation), person);
     END LOOP;
     numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
                                WHERE a.subject = person AND (category_id IS NULL OR a.category = category_id));

@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "former.h"
@@ -16,6 +17,7 @@
 
 static Oid	former_relid;
 static bool former_any;			/* has the table any? */
+static Oid	former_user;		/* who may read and write gdpr.former_number */
 static SPIPlanPtr insert_plan;
 static SPIPlanPtr select_plan;
 
@@ -37,12 +39,17 @@ run(SPIPlanPtr plan, const StringInfo rowkey, uint64 number)
 	Datum		args[3];
 	bytea	   *key = rowkey == NULL ? NULL :
 		(bytea *) cstring_to_text_with_len(rowkey->data, rowkey->len);
+	Oid			user;
+	int			sec_context;
 
 	args[0] = ObjectIdGetDatum(former_relid);
 	args[1] = PointerGetDatum(key);
 	args[2] = Int64GetDatum((int64) number);
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(former_user, sec_context);
 	if (SPI_execute_plan(plan, args, NULL, false, 1) < 0)
 		elog(ERROR, "could not use gdpr.former_number");
+	SetUserIdAndSecContext(user, sec_context);
 	if (key != NULL)
 		pfree(key);
 }
@@ -51,6 +58,7 @@ void
 former_begin(Oid relid)
 {
 	former_relid = relid;
+	former_user = GetUserId();
 	insert_plan = prepare("INSERT INTO gdpr.former_number (relation, row_key, number)"
 						  " VALUES ($1, $2, $3) ON CONFLICT (relation, row_key) DO NOTHING", 3);
 	select_plan = prepare("SELECT number FROM gdpr.former_number"

@@ -281,6 +281,8 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 	if (!has_other_triggers(trigger->tg_relation))
 		return PointerGetDatum(trigger->tg_newtuple);
 	begin_row(trigger, &row);
+	if (row.insert)
+		elog(ERROR, "guard_open is a trigger for UPDATE");
 	marked = is_marked(&row);
 	if (guard_mode().task != GUARD_APPLICATION && !marked)
 		return PointerGetDatum(trigger->tg_newtuple);
@@ -402,7 +404,8 @@ resolve_numbers(GuardRow *row)
 		for (j = 0; j < row->table->ncolumns; j++)
 			set |= row->table->columns[j].link == link &&
 				row->states[j] == ROW_SET;
-		if (guard_mode().task == GUARD_FORGET || (link_unchanged(row, link) && !set))
+		if (!row->insert && (guard_mode().task == GUARD_FORGET ||
+							 (link_unchanged(row, link) && !set)))
 			row->numbers[i] = old_column_person(row, link->via, -1);
 		else if (subject_link_is_null(link, row->isnull))
 			row->numbers[i] = row->numbers[0];

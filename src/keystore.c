@@ -527,6 +527,8 @@ keystore_identity(uint8 id[UUID_LEN], TimestampTz *created)
 		bool		isnull;
 		Datum		value = heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull);
 
+		if (isnull)
+			elog(ERROR, "the keystore's id is NULL");
 		memcpy(id, DatumGetUUIDP(value)->data, UUID_LEN);
 		if (created)
 			*created = DatumGetTimestampTz(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));

@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
@@ -389,11 +390,36 @@ check_index_expression(const Check *check, Node *expr, bool unique,
 		refuse_column(check, spec,
 					  psprintf("an expression of index \"%s\"", index),
 					  "DROP INDEX first: it would hold tokens or placeholders, not values.");
-	if (unique && (!lowered->searchable ||
-				   lowered->normalize != NORMALIZE_LOWER))
+	if (unique && lowered != NULL &&
+		(!lowered->searchable ||
+		 lowered->normalize != NORMALIZE_LOWER))
 		refuse_column(check, lowered,
 					  psprintf("unique index \"%s\" on lower(column)", index),
 					  "Declare the column searchable => true, normalization => 'lower'.");
+}
+
+/* A tree in the index's row of pg_index; NULL if it has none there. */
+static Node *
+stored_tree(Oid index, AttrNumber attnum)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	Node	   *result = NULL;
+	Datum		tree;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	tree = SysCacheGetAttr(INDEXRELID, tuple, attnum, &isnull);
+	if (!isnull)
+		result = stringToNode(TextDatumGetCString(tree));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+List *
+schema_check_index_expressions(Oid index)
+{
+	return (List *) stored_tree(index, Anum_pg_index_indexprs);
 }
 
 static void
@@ -402,10 +428,11 @@ check_index(const Check *check, Relation index)
 	Form_pg_index form = index->rd_index;
 	const char *name = RelationGetRelationName(index);
 	const ColumnSpec *spec;
-	List	   *exprs = RelationGetIndexExpressions(index);
+	List	   *exprs = schema_check_index_expressions(RelationGetRelid(index));
 	ListCell   *expr = list_head(exprs);
 
-	spec = spec_in(check, (Node *) RelationGetIndexPredicate(index), 1);
+	spec = spec_in(check, stored_tree(RelationGetRelid(index),
+									  Anum_pg_index_indpred), 1);
 	if (spec != NULL)
 		refuse_column(check, spec,
 					  psprintf("the predicate of index \"%s\"", name),

@@ -28,6 +28,12 @@ typedef struct ColumnSpec
 /* For protect(): the table as it is, before anything is changed. */
 extern void schema_check_table(Relation rel, const ColumnSpec *cols, int ncols);
 
+/*
+ * The expressions of an index as they were written.  RelationGetIndexExpressions
+ * evaluates what is constant in them, with functions of the table's owner.
+ */
+extern List *schema_check_index_expressions(Oid index);
+
 /* For a table that is protected, after its schema was changed. */
 extern void schema_check_protected(Relation rel, const TableMap *map);
 
