@@ -565,22 +565,33 @@ forget_states(GuardRow *row)
 	}
 }
 
+/*
+ * NOT NULL holds on values.  The server checks those of all columns in order
+ * before any CHECK constraint, so the others are looked at here too: which
+ * error comes first does not depend on protection.
+ */
 static void
 require_not_null(GuardRow *row)
 {
+	TupleDesc	desc = RelationGetDescr(row->rel);
 	int			i;
 
-	for (i = 0; i < row->table->ncolumns; i++)
+	for (i = 0; i < desc->natts; i++)
 	{
-		ColumnMap  *column = &row->table->columns[i];
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		ColumnMap  *column;
 
-		if (column->notnull && row->states[i] == ROW_SET &&
-			row->isnull[column->attnum - 1])
+		if (!row->isnull[i] || att->attisdropped || att->attgenerated)
+			continue;
+		column = datamap_column_at(row->table, att->attnum);
+		if (column == NULL ? att->attnotnull :
+			(column->notnull &&
+			 row->states[column - row->table->columns] == ROW_SET))
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
-							column->name, RelationGetRelationName(row->rel)),
-					 errtablecol(row->rel, column->attnum)));
+							NameStr(att->attname), RelationGetRelationName(row->rel)),
+					 errtablecol(row->rel, att->attnum)));
 	}
 }
 
