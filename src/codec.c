@@ -16,10 +16,12 @@
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "codec.h"
@@ -117,11 +119,50 @@ codec_kind(Oid typid, char typtype, Oid typoutput, bool *is_text)
 		return CODEC_SEND;
 	*is_text = true;
 	if (typid == TEXTOID || typid == VARCHAROID || typid == BPCHAROID ||
-		typid == JSONOID || prints_payload(typoutput))
+		typid == JSONOID || typid == XMLOID || prints_payload(typoutput))
 		return CODEC_BYTES;
 	if (typid == JSONBOID || typtype == TYPTYPE_ENUM)
 		return CODEC_TEXT;
 	return CODEC_PINNED_TEXT;
+}
+
+const char *
+codec_refusal(Oid typid)
+{
+	Oid			basetype = getBaseType(typid);
+	Oid			relid = get_typ_typrelid(basetype);
+	Oid			element = get_element_type(basetype);
+	const char *reason = NULL;
+
+	check_stack_depth();
+	switch (basetype)
+	{
+		case PG_NODE_TREEOID:
+		case PG_NDISTINCTOID:
+		case PG_DEPENDENCIESOID:
+		case PG_MCV_LISTOID:
+		case PG_BRIN_BLOOM_SUMMARYOID:
+		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+		case GTSVECTOROID:
+			return "Values of this type have no input function that takes them.";
+		case REGPROCOID:
+		case REGOPEROID:
+			return "Values of this type are known by names that may stand for several of them; regprocedure and regoperator are not.";
+		default:
+			break;
+	}
+	if (OidIsValid(element))
+		return codec_refusal(element);
+	if (OidIsValid(relid))
+	{
+		TupleDesc	desc = lookup_rowtype_tupdesc(basetype, -1);
+
+		for (int i = 0; i < desc->natts && reason == NULL; i++)
+			if (!TupleDescAttr(desc, i)->attisdropped)
+				reason = codec_refusal(TupleDescAttr(desc, i)->atttypid);
+		ReleaseTupleDesc(desc);
+	}
+	return reason;
 }
 
 void

@@ -35,6 +35,9 @@ typedef struct Codec
 /* typid: any type; a domain is treated as its base type.  FmgrInfos in context. */
 extern void codec_init(Codec *codec, Oid typid, MemoryContext context);
 
+/* Why values of a type cannot be sealed, NULL if they can. */
+extern const char *codec_refusal(Oid typid);
+
 /* Append the bytes of a non-NULL value. */
 extern void codec_encode(Codec *codec, Datum value, StringInfo out);
 

@@ -64,6 +64,32 @@ can_add_output(const Query *query)
 		query->distinctClause == NIL;
 }
 
+/*
+ * Will the planner fetch whole rows of a view that it cannot merge into the
+ * query?  In statements that lock or change rows it does, for all other
+ * relations, and they must have the type of the view.
+ */
+static bool
+is_fetched_as_view(const RangeTblEntry *rte, const QueryLevel *level)
+{
+	const Query *query = rte->subquery;
+
+	if (!OidIsValid(rte->relid) ||
+		!(rte->security_barrier || query->hasWindowFuncs ||
+		  query->hasTargetSRFs || query->sortClause != NIL ||
+		  query->limitOffset != NULL || query->limitCount != NULL ||
+		  query->hasForUpdate || query->cteList != NIL ||
+		  contain_volatile_functions((Node *) query->targetList)))
+		return false;
+	for (; level != NULL; level = level->up)
+	{
+		if (level->query->commandType != CMD_SELECT ||
+			level->query->rowMarks != NIL)
+			return true;
+	}
+	return false;
+}
+
 typedef struct RowReference
 {
 	int			varno;
@@ -207,7 +233,8 @@ physical_output(QueryLevel *level, RangeTblEntry *rte, CommonTableExpr *cte,
 	TargetEntry *tle;
 	Node	   *result;
 
-	if (!can_add_output(query))
+	if (!can_add_output(query) ||
+		(cte == NULL && is_fetched_as_view(rte, level)))
 		return NULL;
 	tle = get_tle_by_resno(query->targetList, var->varattno);
 	if (tle == NULL || tle->resjunk)

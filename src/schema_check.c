@@ -42,6 +42,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "codec.h"
 #include "compat.h"
 #include "errors.h"
 #include "guard.h"
@@ -200,6 +201,15 @@ check_attributes(const Check *check)
 		if (att->attgenerated)
 			refuse_column(check, spec, "a generated column",
 						  "Declare the columns it is generated from, and drop it.");
+		if (codec_refusal(att->atttypid) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("column \"%s\" of table \"%s\" cannot be sealed: it is of type %s",
+							column_name(check, spec),
+							RelationGetRelationName(check->rel),
+							format_type_be(att->atttypid)),
+					 errdetail("%s", codec_refusal(att->atttypid)),
+					 errhint("Leave the column out of the data map, or ALTER TABLE ... ALTER COLUMN ... TYPE text first.")));
 		if (att->attidentity)
 			refuse_column(check, spec, "an identity column",
 						  "An identity column identifies a row; leave it out.");
