@@ -26,6 +26,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
+#include "replication/logicalworker.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -278,7 +279,7 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 	int			len;
 	int			i;
 
-	if (!has_other_triggers(trigger->tg_relation))
+	if (!has_other_triggers(trigger->tg_relation) || IsLogicalWorker())
 		return PointerGetDatum(trigger->tg_newtuple);
 	begin_row(trigger, &row);
 	if (row.insert)
@@ -483,6 +484,12 @@ update_states(GuardRow *row)
 	if (row->sealed == NULL)
 		refuse_physical_write(row, GUARD_SEALED_COLUMN);
 	version = version_of(row->sealed);
+	/* the publisher sealed and checked it, also if no value changed */
+	if (IsLogicalWorker() &&
+		row_is_sealed(row->table, row->values, row->isnull,
+					  (uint8 *) VARDATA_ANY(row->sealed),
+					  VARSIZE_ANY_EXHDR(row->sealed)))
+		return false;
 	if (version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
 		!image_equal(row->rel, row->table->sealed_attnum,
 					 PointerGetDatum(row->sealed), false,

@@ -18,7 +18,9 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -548,6 +550,21 @@ subject_key_vacated(Oid relid)
 
 /* ---------- relinking ---------- */
 
+/*
+ * Does a subscription bring the rows of this table, each sealed anew by the
+ * publisher?
+ */
+static bool
+is_subscribed(Oid relid)
+{
+	CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+										   ObjectIdGetDatum(relid));
+	bool		result = list->n_members > 0;
+
+	ReleaseSysCacheList(list);
+	return result;
+}
+
 void
 subject_relink_children(const TableMap *table, Relation rel,
 						const Datum *values, const bool *isnull)
@@ -566,6 +583,8 @@ subject_relink_children(const TableMap *table, Relation rel,
 			TableMap   *child = lfirst(lc);
 			int			i;
 
+			if (IsLogicalWorker() && is_subscribed(child->relid))
+				continue;
 			for (i = 0; i < child->nlinks; i++)
 			{
 				LinkMap    *link = &child->links[i];
