@@ -13,17 +13,24 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/parse_type.h"
 #include "parser/parse_utilcmd.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "datamap.h"
 #include "errors.h"
@@ -114,7 +121,54 @@ tables_of_publication(List *objects)
 	return relids;
 }
 
-/* Those that have a personal column of the domain, or of one over it. */
+/* The type that a domain is directly over. */
+static Oid
+domain_over(Oid domain)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(domain));
+	Oid			result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", domain);
+	result = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Are values of a type part of those of another, or is it the same? */
+static bool
+type_holds(Oid typid, Oid part)
+{
+	Oid			base = getBaseType(typid);
+	Oid			inner;
+	Oid			relid;
+	TupleDesc	desc;
+	bool		result = false;
+
+	check_stack_depth();
+	while (typid != base && typid != part)
+		typid = domain_over(typid);
+	if (typid == part || base == part)
+		return true;
+	inner = get_element_type(base);
+	if (!OidIsValid(inner))
+		inner = get_multirange_range(base);
+	if (!OidIsValid(inner))
+		inner = get_range_subtype(base);
+	if (OidIsValid(inner))
+		return type_holds(inner, part);
+	relid = get_typ_typrelid(base);
+	if (!OidIsValid(relid))
+		return false;
+	desc = lookup_rowtype_tupdesc(base, -1);
+	for (int i = 0; i < desc->natts && !result; i++)
+		result = !TupleDescAttr(desc, i)->attisdropped &&
+			type_holds(TupleDescAttr(desc, i)->atttypid, part);
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
+/* Those that have a personal column with values of the domain. */
 static List *
 tables_of_domain(List *name)
 {
@@ -129,11 +183,8 @@ tables_of_domain(List *name)
 
 		for (int i = 0; i < map->ncolumns; i++)
 		{
-			Oid			typid = map->columns[i].typid;
-
-			while (typid != domain && get_typtype(typid) == TYPTYPE_DOMAIN)
-				typid = getBaseType(typid);
-			if (typid == domain)
+			if (OidIsValid(domain) &&
+				type_holds(map->columns[i].typid, domain))
 				relids = list_append_unique_oid(relids, map->relid);
 		}
 	}
@@ -206,6 +257,54 @@ is_link_column(TableMap *map, AttrNumber attnum)
 	return false;
 }
 
+/*
+ * Does the new type take every value as it is, so that the server leaves the
+ * table alone: varchar that gets longer or text, numeric that gets wider?
+ */
+static bool
+only_widens(const ColumnMap *column, ColumnDef *def)
+{
+	Oid			typid;
+	int32		typmod;
+
+	if (def->raw_default != NULL || def->collClause != NULL ||
+		column->typid != column->basetypid)
+		return false;
+	typenameTypeIdAndMod(NULL, def->typeName, &typid, &typmod);
+	if (typid == NUMERICOID && column->basetypid == NUMERICOID)
+		return typmod == -1 ||
+			(column->typmod >= (int32) VARHDRSZ && typmod >= column->typmod &&
+			 ((typmod - VARHDRSZ) & 0xFFFF) ==
+			 ((column->typmod - VARHDRSZ) & 0xFFFF));
+	return (column->basetypid == VARCHAROID || column->basetypid == TEXTOID) &&
+		((typid == TEXTOID && column->collation == DEFAULT_COLLATION_OID) ||
+		 (typid == VARCHAROID && column->collation == DEFAULT_COLLATION_OID &&
+		  (typmod == -1 ||
+		   (column->typmod >= (int32) VARHDRSZ && typmod >= column->typmod))));
+}
+
+/* Does an expression, not yet analyzed, name a personal column or the row? */
+static bool
+names_personal(Node *node, void *context)
+{
+	const TableMap *map = (const TableMap *) context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, ColumnRef))
+	{
+		Node	   *last = llast(((ColumnRef *) node)->fields);
+		AttrNumber	attnum;
+
+		if (!IsA(last, String))
+			return true;
+		attnum = get_attnum(map->relid, strVal(last));
+		return attnum == InvalidAttrNumber ||
+			datamap_column_at(map, attnum) != NULL;
+	}
+	return raw_expression_tree_walker(node, names_personal, context);
+}
+
 static void
 check_alter_command(TableMap *map, AlterTableCmd *cmd)
 {
@@ -216,8 +315,11 @@ check_alter_command(TableMap *map, AlterTableCmd *cmd)
 	switch (cmd->subtype)
 	{
 		case AT_AlterColumnType:
-			if (column != NULL)
+			if (column != NULL && !only_widens(column, (ColumnDef *) cmd->def))
 				refuse(map, psprintf("change the type of personal column \"%s\"",
+									 cmd->name));
+			if (names_personal(((ColumnDef *) cmd->def)->raw_default, map))
+				refuse(map, psprintf("compute column \"%s\" from personal columns",
 									 cmd->name));
 			if (is_sealed_column(cmd->name) || is_key_column(map, attnum))
 				refuse(map, psprintf("change the type of column \"%s\"",
@@ -289,10 +391,10 @@ refuse_relatives(List *names, const char *what)
 
 /*
  * Values of such types are sealed as text: one written before the change
- * could not be read after it.
+ * could not be read after it.  inside: only where it is part of another type.
  */
 static void
-refuse_change_of_type(Oid typid, const char *what)
+refuse_change_of_type(Oid typid, const char *what, bool inside)
 {
 	List	   *tables = datamap_tables(InvalidOid);
 	ListCell   *lc;
@@ -303,10 +405,10 @@ refuse_change_of_type(Oid typid, const char *what)
 
 		for (int i = 0; i < map->ncolumns; i++)
 		{
-			Oid			used = map->columns[i].basetypid;
+			Oid			used = inside ? map->columns[i].basetypid :
+				map->columns[i].typid;
 
-			if (OidIsValid(typid) &&
-				(used == typid || get_element_type(used) == typid))
+			if (OidIsValid(typid) && type_holds(used, typid))
 				ereport(ERROR,
 						(errcode(ERRCODE_GDPR_NOT_SEALED),
 						 errmsg("cannot %s type %s, of which personal column \"%s\" of protected table \"%s\" is",
@@ -318,12 +420,22 @@ refuse_change_of_type(Oid typid, const char *what)
 	}
 }
 
+/* A constraint that a column takes, but the input of an array of it does not. */
+static void
+check_domain(AlterDomainStmt *stmt)
+{
+	if (stmt->subtype == 'C' || stmt->subtype == 'O')
+		refuse_change_of_type(LookupTypeNameOid(NULL, makeTypeNameFromNameList(stmt->typeName),
+												true),
+							  "add a constraint to", true);
+}
+
 static void
 check_enum(AlterEnumStmt *stmt)
 {
 	if (stmt->oldVal != NULL)
 		refuse_change_of_type(typenameTypeId(NULL, makeTypeNameFromNameList(stmt->typeName)),
-							  "rename a label of");
+							  "rename a label of", false);
 }
 
 /* The row type of ALTER TYPE … ADD ATTRIBUTE and its like. */
@@ -333,7 +445,7 @@ check_composite(RangeVar *name)
 	Oid			relid = RangeVarGetRelid(name, NoLock, true);
 
 	if (OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
-		refuse_change_of_type(get_rel_type_id(relid), "change");
+		refuse_change_of_type(get_rel_type_id(relid), "change", false);
 }
 
 static void
@@ -467,6 +579,7 @@ utility_before_ddl(Node *stmt)
 			return NIL;
 
 		case T_AlterDomainStmt:
+			check_domain((AlterDomainStmt *) stmt);
 			return tables_of_domain(((AlterDomainStmt *) stmt)->typeName);
 
 		case T_AlterObjectSchemaStmt:

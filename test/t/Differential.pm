@@ -484,6 +484,9 @@ sub insert_select
 		"INSERT INTO company SELECT 5, email FROM contact WHERE id = $i RETURNING *",
 		"INSERT INTO v_contact (id, email, name) VALUES (" . (40 + upto(60)) . ", 'v$i', " . one("'Name 5'", "'Name 6'") . ") RETURNING *",
 		"INSERT INTO contact DEFAULT VALUES",
+		"INSERT INTO contact (id, name, email) VALUES (" . (40 + upto(80)) . ", 'forbidden', " . one('NULL', "'u$i\@x.nl'") . ')',
+		"UPDATE contact SET born = date '1899-12-31' - $i, name = name || '' WHERE id % 10 = $i % 10 RETURNING id",
+		"INSERT INTO orders (id, contact_id, amount, kind) VALUES (" . (500 + $i) . ", 1, 5000 + $i, " . one("'big'", "'web'") . ') RETURNING *',
 		"INSERT INTO contact (id, name) VALUES (" . (40 + upto(80)) . ", DEFAULT)",
 		"INSERT INTO contact (id, name, twice) VALUES (500, 'x', 1)",
 		"INSERT INTO line (id, order_id, what, seq) VALUES (" . (3000 + upto(50)) . ", $i, 'seq', DEFAULT) RETURNING *");
@@ -555,9 +558,12 @@ sub prepared
 		sql => "EXECUTE p$i (" . join(', ', map { $_ eq 'n' ? 1 + upto(60) : literal($_) } @kinds) . ')' };
 }
 
+# Settings of the planner, and rows in place of those that are gone
 sub settings
 {
 	return map { { kind => 'rows', sql => $_ } } (
+		q{INSERT INTO contact (id, email, name, company, nick, big) SELECT i, 'u' || i || '@x.nl', 'Name ' || i % 7, i % 4, 'Nick' || i % 20, i % 15 FROM generate_series(1, 40) i ON CONFLICT DO NOTHING},
+		q{INSERT INTO orders (id, contact_id, item, mail, amount) SELECT i, i % 35 + 1, 'item ' || i % 30, 'u' || i % 50 || '@x.nl', i FROM generate_series(1, 80) i WHERE i % 30 NOT IN (13, 14) ON CONFLICT DO NOTHING},
 		(map { "SET $_ = " . one('on', 'on', 'off') } qw(enable_seqscan enable_hashjoin enable_mergejoin enable_nestloop enable_hashagg)),
 		'SET plan_cache_mode = ' . one('auto', 'force_generic_plan', 'force_custom_plan'),
 		one('SET max_parallel_workers_per_gather = 0', 'SET max_parallel_workers_per_gather = 0', 'SET max_parallel_workers_per_gather = 2'));
