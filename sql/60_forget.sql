@@ -155,3 +155,47 @@ END $$;
 COMMENT ON FUNCTION gdpr.forget(bigint, text, text) IS
     'forgets a person, or one category of it: deletes, erases or keeps rows as the data map says, and when the transaction commits destroys the keys, so that every backup is dark for that person; returns the erasure''s id';
 REVOKE ALL ON FUNCTION gdpr.forget(bigint, text, text) FROM PUBLIC;
+
+-- After a restore ---------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.lost_keys(envelope gdpr.sealed, OUT number bigint, OUT category smallint, OUT has_values boolean)
+    RETURNS SETOF record LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'gdpr_lost_keys';
+COMMENT ON FUNCTION gdpr.lost_keys(gdpr.sealed) IS
+    'the numbers in an envelope whose keys are destroyed, all of them or those of one category; for dark_rows';
+REVOKE ALL ON FUNCTION gdpr.lost_keys(gdpr.sealed) FROM PUBLIC;
+
+-- The keystore knows who was forgotten after the backup, the restored database does not.
+CREATE FUNCTION gdpr.dark_rows(OUT relation regclass, OUT subject bigint, OUT category text, OUT rows bigint)
+    RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR relation IN SELECT t.relation FROM gdpr.mapped_table t WHERE t.protected ORDER BY t.id LOOP
+        -- what was erased here keeps its number, and has a tombstone
+        RETURN QUERY EXECUTE format(
+            'SELECT $1, coalesce(a.subject, k.number), c.name, count(DISTINCT r.ctid)
+             FROM ONLY %s r CROSS JOIN LATERAL gdpr.lost_keys(r.gdpr_sealed) k
+             LEFT JOIN gdpr.subject_alias a ON a.number = k.number
+             LEFT JOIN gdpr.category c ON c.id = k.category
+             WHERE k.has_values OR NOT EXISTS (
+                 SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
+             GROUP BY 2, 3 ORDER BY 2, 3', relation) USING relation;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.dark_rows() IS
+    'rows of protected tables that a restore brought back of persons (or categories of them) whose keys are destroyed; reads every row';
+REVOKE ALL ON FUNCTION gdpr.dark_rows() FROM PUBLIC;
+
+CREATE FUNCTION gdpr.forget_again(reason text DEFAULT 'rows of the forgotten came back with a backup') RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    result bigint := 0;
+BEGIN
+    FOR item IN SELECT DISTINCT d.subject, d.category FROM gdpr.dark_rows() d ORDER BY 1, 2 NULLS FIRST LOOP
+        PERFORM gdpr.forget(item.subject, reason, item.category);
+        result := result + 1;
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.forget_again(text) IS
+    'forgets again everybody of whom a restore brought rows back, and gives the database the tombstones that it lacks; returns how many erasures';
+REVOKE ALL ON FUNCTION gdpr.forget_again(text) FROM PUBLIC;

@@ -67,7 +67,7 @@ alias_number(uint64 number, int category)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_FORGOTTEN),
 				 errmsg("the person this row belongs to was forgotten"),
-				 errhint("Enter the person anew, as a new row.")));
+				 errhint("Enter the person anew, as a new row. If an older backup brought rows of the forgotten back, remove them first: SELECT gdpr.forget_again();")));
 
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,

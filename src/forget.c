@@ -1,6 +1,7 @@
 /*
  * forget.c
- *		What forget() does to rows: gdpr.forget_rows.
+ *		What forget() does to rows: gdpr.forget_rows; and which rows an older
+ *		backup brought back of those whose keys are gone: gdpr.lost_keys.
  *
  * Whose rows, in which order, and the tombstone are in sql/60_forget.sql.
  */
@@ -9,16 +10,20 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "crypto.h"
 #include "datamap.h"
 #include "errors.h"
 #include "guard_mode.h"
 #include "keystore.h"
 #include "rewrite.h"
+#include "sealed.h"
 
 PG_FUNCTION_INFO_V1(gdpr_forget_rows);
+PG_FUNCTION_INFO_V1(gdpr_lost_keys);
 
 /*
  * Which rows: by the person they belong to, or of whom they have values.  A
@@ -132,4 +137,60 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	PG_END_TRY();
 	SPI_finish();
 	PG_RETURN_INT64(rows);
+}
+
+static bool
+key_is_lost(uint64 number, int category, int month)
+{
+	uint8		key[KEYSTORE_KEY_BYTES];
+
+	if (!keystore_derive(number, category, month, key))
+		return true;
+	crypto_wipe(key, sizeof(key));
+	return false;
+}
+
+/*
+ * gdpr.lost_keys(envelope, OUT number, OUT category, OUT has_values)
+ *
+ * The numbers in an envelope whose keys the keystore does not have: all of
+ * them (category NULL), or those of one category.  has_values: there is a
+ * segment under that key; the row's own number is told without one, too.
+ */
+Datum
+gdpr_lost_keys(PG_FUNCTION_ARGS)
+{
+	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
+	const uint8 *buf = (uint8 *) VARDATA_ANY(sealed);
+	size_t		len = VARSIZE_ANY_EXHDR(sealed);
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+	bool		own = false;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!envelope_read_header(buf, len, &header))
+		return (Datum) 0;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		if (!key_is_lost(segment.number, segment.category, segment.month))
+			continue;
+		nulls[1] = keystore_life(segment.number) == KEYSTORE_FORGOTTEN;
+		own |= segment.number == header.number && nulls[1];
+		values[0] = Int64GetDatum((int64) sealed_person(segment.number));
+		values[1] = Int16GetDatum((int16) segment.category);
+		values[2] = BoolGetDatum(true);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	if (!own && keystore_life(header.number) == KEYSTORE_FORGOTTEN)
+	{
+		nulls[1] = true;
+		values[0] = Int64GetDatum((int64) sealed_person(header.number));
+		values[2] = BoolGetDatum(false);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -430,7 +430,7 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 					(errcode(ERRCODE_GDPR_FORGOTTEN),
 					 errmsg("the person to whom a row of table \"%s\" would belong was forgotten",
 							get_rel_name(table->relid)),
-					 errhint("Enter the person anew, as a new row.")));
+					 errhint("Enter the person anew, as a new row. If an older backup brought rows of the forgotten back, remove them first: SELECT gdpr.forget_again();")));
 		if (nfound >= FOUND_LIMIT)
 			forget_found();
 		enter_parent(key)->found = number;
