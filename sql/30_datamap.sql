@@ -94,6 +94,10 @@ CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_check
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+ALTER TABLE gdpr.mapped_table ENABLE ALWAYS TRIGGER map_changed; -- a restored dump counts, triggers disabled or not
+ALTER TABLE gdpr.mapped_link ENABLE ALWAYS TRIGGER map_changed;
+ALTER TABLE gdpr.mapped_column ENABLE ALWAYS TRIGGER map_changed;
+ALTER TABLE gdpr.mapped_check ENABLE ALWAYS TRIGGER map_changed;
 
 -- On an application's table, whatever is the owner's code runs as the owner.
 CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, number bigint DEFAULT NULL) RETURNS SETOF text

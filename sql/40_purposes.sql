@@ -27,6 +27,8 @@ CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.purpose_grant
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+ALTER TABLE gdpr.purpose ENABLE ALWAYS TRIGGER map_changed;
+ALTER TABLE gdpr.purpose_grant ENABLE ALWAYS TRIGGER map_changed;
 
 CREATE FUNCTION gdpr.create_purpose(name text, legal_basis text, categories text[], columns text[] DEFAULT NULL,
                                     direct_marketing boolean DEFAULT false, description text DEFAULT NULL)

@@ -284,6 +284,10 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 	int			sec_context;
 	int			i;
 
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %u does not exist", relid)));
 	old = table_open(relid, AccessExclusiveLock);
 	table = datamap_lookup(relid);
 	if (table == NULL)

@@ -1,5 +1,34 @@
 -- Attacks that once worked or might: by sessions without a purpose, by owners
--- of tables, by whoever can set a search path.
+-- of tables, by whoever can set a search path.  What hostile roles can make of
+-- errors, plans, statistics and types is in 410_hostile, the functions are in
+-- 400_functions.
+--
+-- How others failed, and where it is tested that this does not:
+--
+--   fails open without the library                t/030_backup "not preloaded"
+--   partition read or written directly            what is protected applies to it, or is refused: 250_rewrite_ddl
+--   cursors, pg_dump --inserts                    here "an open cursor"; 200_rewrite_reads; t/030_backup
+--   SQL-standard function bodies                  230_rewrite_statements
+--   secrets in pg_db_role_setting                 410_hostile "settings"
+--   masked view slow                              make bench
+--   keys come back after their row is deleted     140_forget, t/012_keystore_commit, t/040_stale
+--   dump and restore encrypts twice               t/030_backup; here "never sealed twice"
+--   upsert encrypts twice, corrupts               here "never sealed twice"; 210_rewrite_writes
+--   update writes clear text                      210_rewrite_writes; here "never in the clear"
+--   empty string breaks                           120_types; here "never sealed twice"
+--   ALTER OWNER loses the protection              here "a new owner"
+--   PUBLIC EXECUTE left on functions              400_functions, 000_install
+--   search_path injection                         here "search path", "trap"
+--   plaintext in heap and WAL                     t/020_disk
+--   key made anew at restart, or by reading       t/070_faults "made anew"; 140_forget
+--   dump fails without the key                    t/030_backup
+--   same plaintext, same ciphertext               here "same values"
+--   decryption error shown as mask, written back  t/070_faults "damage is no NULL"
+--   URL, command settable by users                410_hostile "settings"
+--   decrypt IMMUTABLE                             400_functions
+--   cache never invalidated                       here "decide anew"; 400_functions (triggers of the map)
+--   replication, temp files, statistics in clear  t/020_disk, t/030_backup; 410_hostile "statistics"
+--   bare equality silently scans                  220_rewrite_search; here "bare equality"
 SET client_min_messages = warning;
 CREATE ROLE test_owner;
 CREATE ROLE test_officer;
@@ -308,8 +337,121 @@ SELECT count(gdpr.reveal_row(p, NULL)) FROM attacks.person p;
 SELECT '/gAAAAE='::gdpr.sealed;
 SELECT gdpr_sealed FROM jsonb_populate_record(NULL::attacks.person, '{"gdpr_sealed": "/wAAAAE="}');
 
+-- code of a table's owner runs as the owner, whoever calls a function on the table: what the planner
+-- evaluates of index expressions, CHECK constraints that unprotect gives back, domains inside types
+SET SESSION AUTHORIZATION test_owner;
+CREATE FUNCTION attacks.trap(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user <> 'test_owner' THEN
+        RAISE WARNING 'trap runs as %', current_user;
+    END IF;
+    RETURN $1;
+END $$;
+CREATE DOMAIN attacks.trapped AS text CHECK (attacks.trap(length(VALUE)) > 0);
+CREATE TABLE attacks.escalate (id int PRIMARY KEY, name text CHECK (attacks.trap(length(name)) > 0), tags attacks.trapped[]);
+INSERT INTO attacks.escalate VALUES (1, 'one', '{a}'), (2, 'two', '{b}'), (3, 'three', '{c}');
+CREATE INDEX ON attacks.escalate ((attacks.trap(1) + id));
+CREATE INDEX ON attacks.escalate (id) WHERE attacks.trap(2) = 2;
+CREATE TABLE attacks.needs (id int PRIMARY KEY, escalate_id int REFERENCES attacks.escalate);
+INSERT INTO attacks.needs VALUES (1, 2);
+RESET SESSION AUTHORIZATION;
 SET client_min_messages = warning;
-DROP FUNCTION pg_temp.peek(text);
+GRANT USAGE ON SCHEMA attacks TO test_officer;
+GRANT EXECUTE ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text),
+    gdpr.declare_column(regclass, text, text, boolean, text, text, text, text), gdpr.protect_now(regclass),
+    gdpr.subject(regclass, text) TO test_officer;
+GRANT EXECUTE ON PROCEDURE gdpr.unprotect(regclass) TO test_officer;
+\c -
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SET SESSION AUTHORIZATION test_officer;
+DO $$ BEGIN
+    PERFORM gdpr.declare_subject('attacks.escalate');
+    PERFORM gdpr.declare_column('attacks.escalate', 'name', 'attacks_contact');
+    PERFORM gdpr.declare_column('attacks.escalate', 'tags', 'attacks_contact');
+    PERFORM gdpr.protect_now('attacks.escalate');
+END $$;
+\c -
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SET SESSION AUTHORIZATION test_officer;
+SELECT gdpr.forget(gdpr.subject('attacks.escalate', '1')) IS NOT NULL AS forgotten;
+SELECT gdpr.forget(gdpr.subject('attacks.escalate', '2')) IS NOT NULL AS forgotten;
+\c -
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SET SESSION AUTHORIZATION test_officer;
+CALL gdpr.unprotect('attacks.escalate');
+SET SESSION AUTHORIZATION test_owner;
+SELECT * FROM attacks.escalate ORDER BY id;
+RESET SESSION AUTHORIZATION;
+DROP TABLE attacks.needs, attacks.escalate;
+RESET client_min_messages;
+
+-- a trigger of the owner that inserts while forget runs
+CREATE TABLE attacks.letter (id int PRIMARY KEY, sender numeric REFERENCES attacks.parent ON DELETE CASCADE,
+                             reader numeric REFERENCES attacks.parent ON DELETE SET NULL, answer text);
+CREATE FUNCTION attacks.reply() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO attacks.letter VALUES (9, 7, 7, 'an answer');
+    RETURN NULL;
+END $$;
+SET client_min_messages = warning;
+SET gdpr.acknowledge_sealed_triggers = on;
+DO $$ BEGIN
+    PERFORM gdpr.declare_table('attacks.letter', via => 'sender');
+    PERFORM gdpr.declare_column('attacks.letter', 'answer', 'attacks_contact', subject_via => 'reader');
+    PERFORM gdpr.protect_now('attacks.letter');
+    INSERT INTO attacks.parent VALUES (7, 'seven'), (8, 'eight');
+    INSERT INTO attacks.early VALUES (8, 8, 'of eight');
+END $$;
+ALTER TABLE attacks.early DROP CONSTRAINT early_k_fkey,
+    ADD FOREIGN KEY (k) REFERENCES attacks.parent ON DELETE CASCADE;
+CREATE TRIGGER reply AFTER DELETE ON attacks.early FOR EACH ROW EXECUTE FUNCTION attacks.reply();
+RESET client_min_messages;
+SELECT gdpr.forget(gdpr.subject('attacks.parent', '8')) IS NOT NULL AS forgotten;
+SET gdpr.purpose = 'attacks_all';
+SELECT id, sender, reader, answer FROM attacks.letter;
+
+-- never sealed twice: what was shown goes back as it was, the empty string and NULL as well
+SET SESSION AUTHORIZATION test_app;
+SET gdpr.purpose = 'attacks_all';
+INSERT INTO attacks.person (id, email, name, mood) VALUES (20, 'mail20', '', NULL), (21, 'mail21', ' ', '');
+INSERT INTO attacks.person (id, email, name, mood) SELECT id, email, name, mood FROM attacks.person WHERE id IN (20, 21)
+ON CONFLICT (id) DO UPDATE SET (email, name, mood) = (EXCLUDED.email, EXCLUDED.name, EXCLUDED.mood);
+INSERT INTO attacks.person SELECT * FROM attacks.person WHERE id = 20
+ON CONFLICT (email) DO UPDATE SET name = EXCLUDED.name;
+UPDATE attacks.person SET email = email, name = name, mood = mood WHERE id IN (20, 21);
+SELECT id, email, name, mood, mood IS NULL AS no_mood FROM attacks.person WHERE id IN (20, 21) ORDER BY id;
+SELECT id FROM attacks.person WHERE email = 'mail20';
+-- never in the clear: same values, different envelopes, and none of them in what is stored
+UPDATE attacks.person SET name = 'Same Name', mood = 'same mood' WHERE id IN (20, 21);
+SET gdpr.physical = on;
+SELECT count(DISTINCT substr(gdpr_sealed::text, 26)) AS envelopes FROM attacks.person WHERE id IN (20, 21);
+SELECT count(*) FROM attacks.person p WHERE p::text ~ 'Same Name|same mood|mail2'
+    OR encode(gdpr.sealed_send(p.gdpr_sealed), 'escape') ~ 'Same Name|same mood';
+RESET gdpr.physical;
+-- bare equality uses the index
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM attacks.person WHERE email = 'mail3';
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+RESET SESSION AUTHORIZATION;
+-- a new owner owns a protected table
+ALTER TABLE attacks.person OWNER TO test_other;
+SELECT name FROM attacks.person WHERE id = 20;
+SET SESSION AUTHORIZATION test_app;
+UPDATE attacks.person SET name = 'After' WHERE id = 20;
+SELECT name FROM attacks.person WHERE id = 20;
+RESET SESSION AUTHORIZATION;
+SET gdpr.physical = on;
+SELECT count(*) FROM attacks.person p WHERE p::text ~ 'After';
+RESET gdpr.physical;
+ALTER TABLE attacks.person OWNER TO test_owner;
+RESET gdpr.purpose;
+
+SET client_min_messages = warning;
 DROP SCHEMA attacks CASCADE;
 DELETE FROM gdpr.purpose_grant WHERE purpose LIKE 'attacks%';
 DELETE FROM gdpr.purpose WHERE name LIKE 'attacks%';
