@@ -28,9 +28,15 @@ typedef struct CipherSlot
 	EVP_CIPHER_CTX *ctx;
 } CipherSlot;
 
+/* A context that stays keyed */
+typedef struct KeptSlot
+{
+	CipherSlot	slot;
+	uint8_t		key[CRYPTO_KEY_BYTES];
+} KeptSlot;
+
 static CipherSlot ecb = {"AES-256-ECB", NULL, NULL};
-static CipherSlot ecb_kept = {"AES-256-ECB", NULL, NULL};
-static uint8_t ecb_kept_key[CRYPTO_KEY_BYTES];	/* zero: none */
+static KeptSlot kept[CRYPTO_KEPT_KEYS];
 static CipherSlot ecb_inverse = {"AES-256-ECB", NULL, NULL};
 static CipherSlot cbc = {"AES-256-CBC", NULL, NULL};
 static CipherSlot gcm_seal = {"AES-256-GCM", NULL, NULL};
@@ -41,40 +47,43 @@ static EVP_MD_CTX *sha256_ctx = NULL;
 static EVP_MAC *hmac = NULL;
 static EVP_MAC_CTX *hmac_ctx = NULL;
 
-/*
- * Key the slot's context; on first use, make it.  The direction of a slot
- * never changes.
- */
+/* On first use: the slot's context.  The direction of a slot never changes. */
 static bool
+cipher_make(CipherSlot *slot, bool encrypt)
+{
+	EVP_CIPHER_CTX *ctx;
+
+	if (slot->cipher == NULL)
+		slot->cipher = EVP_CIPHER_fetch(NULL, slot->name, NULL);
+	if (slot->cipher == NULL)
+		return false;
+	ctx = EVP_CIPHER_CTX_new();
+	if (ctx == NULL)
+		return false;
+
+	/*
+	 * Padding is off where a block is decrypted.  Encryption is never
+	 * finished, so none is written; and turning it off costs a parameter
+	 * call with every key.
+	 */
+	if (EVP_CipherInit_ex2(ctx, slot->cipher, NULL, NULL, encrypt ? 1 : 0,
+						   NULL) != 1 ||
+		(slot == &ecb_inverse && EVP_CIPHER_CTX_set_padding(ctx, 0) != 1))
+	{
+		EVP_CIPHER_CTX_free(ctx);
+		return false;
+	}
+	slot->ctx = ctx;
+	return true;
+}
+
+/* Key the slot's context. */
+static inline bool
 cipher_init(CipherSlot *slot, bool encrypt, const uint8_t *key,
 			const uint8_t *iv)
 {
-	if (slot->ctx == NULL)
-	{
-		EVP_CIPHER_CTX *ctx;
-
-		if (slot->cipher == NULL)
-			slot->cipher = EVP_CIPHER_fetch(NULL, slot->name, NULL);
-		if (slot->cipher == NULL)
-			return false;
-		ctx = EVP_CIPHER_CTX_new();
-		if (ctx == NULL)
-			return false;
-		/*
-		 * Padding is off for decryption only: encryption is never finished,
-		 * so none is written, and turning it off costs a parameter call with
-		 * every key.
-		 */
-		if (EVP_CipherInit_ex2(ctx, slot->cipher, NULL, NULL,
-							   encrypt ? 1 : 0, NULL) != 1 ||
-			(!encrypt && EVP_CIPHER_CTX_set_padding(ctx, 0) != 1))
-		{
-			EVP_CIPHER_CTX_free(ctx);
-			return false;
-		}
-		slot->ctx = ctx;
-	}
-
+	if (slot->ctx == NULL && !cipher_make(slot, encrypt))
+		return false;
 	/* The direction-bound calls skip work that EVP_CipherInit_ex2 repeats. */
 	if (encrypt)
 		return EVP_EncryptInit_ex2(slot->ctx, NULL, key, iv, NULL) == 1;
@@ -102,8 +111,11 @@ void
 crypto_forget(void)
 {
 	cipher_drop(&ecb);
-	cipher_drop(&ecb_kept);
-	crypto_wipe(ecb_kept_key, sizeof(ecb_kept_key));
+	for (int i = 0; i < CRYPTO_KEPT_KEYS; i++)
+	{
+		cipher_drop(&kept[i].slot);
+		crypto_wipe(kept[i].key, sizeof(kept[i].key));
+	}
 	cipher_drop(&ecb_inverse);
 	cipher_drop(&cbc);
 	cipher_drop(&gcm_seal);
@@ -152,26 +164,42 @@ crypto_prf(const uint8_t key[CRYPTO_KEY_BYTES],
 		len == nblocks * CRYPTO_BLOCK_BYTES;
 }
 
+/* crypto_equal() for keys, which are compared often */
+static inline bool
+same_key(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t	x[CRYPTO_KEY_BYTES / 8];
+	uint64_t	y[CRYPTO_KEY_BYTES / 8];
+	uint64_t	differ = 0;
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	for (int i = 0; i < CRYPTO_KEY_BYTES / 8; i++)
+		differ |= x[i] ^ y[i];
+	return differ == 0;
+}
+
 /* The same, for a key that comes again and again: it stays set up. */
 bool
-crypto_prf_again(const uint8_t key[CRYPTO_KEY_BYTES],
+crypto_prf_again(unsigned which, const uint8_t key[CRYPTO_KEY_BYTES],
 				 const uint8_t *in, uint8_t *out, int nblocks)
 {
+	KeptSlot   *again = &kept[which % CRYPTO_KEPT_KEYS];
 	int			len = 0;
 
 	if (nblocks < 0 || nblocks > INT_MAX / CRYPTO_BLOCK_BYTES)
 		return false;
-	if (ecb_kept.ctx == NULL ||
-		!crypto_equal(ecb_kept_key, key, CRYPTO_KEY_BYTES))
+	if (again->slot.ctx == NULL || !same_key(again->key, key))
 	{
-		if (!cipher_init(&ecb_kept, true, key, NULL))
+		again->slot.name = ecb.name;
+		if (!cipher_init(&again->slot, true, key, NULL))
 		{
-			cipher_drop(&ecb_kept);
+			cipher_drop(&again->slot);
 			return false;
 		}
-		memcpy(ecb_kept_key, key, CRYPTO_KEY_BYTES);
+		memcpy(again->key, key, CRYPTO_KEY_BYTES);
 	}
-	return EVP_EncryptUpdate(ecb_kept.ctx, out, &len, in,
+	return EVP_EncryptUpdate(again->slot.ctx, out, &len, in,
 							 nblocks * CRYPTO_BLOCK_BYTES) == 1 &&
 		len == nblocks * CRYPTO_BLOCK_BYTES;
 }

@@ -17,6 +17,7 @@
 #define CRYPTO_NONCE_BYTES	12
 #define CRYPTO_TAG_BYTES	16
 #define CRYPTO_WRAPPED_BYTES (CRYPTO_KEY_BYTES + 8)
+#define CRYPTO_KEPT_KEYS	16	/* that crypto_prf_again() holds at a time */
 
 extern void crypto_wipe(void *buf, size_t len);
 
@@ -30,8 +31,9 @@ extern bool crypto_equal(const void *a, const void *b, size_t len);
 extern bool crypto_prf(const uint8_t key[CRYPTO_KEY_BYTES],
 					   const uint8_t *in, uint8_t *out, int nblocks);
 
-/* the same; faster while the key is the one of the last call */
-extern bool crypto_prf_again(const uint8_t key[CRYPTO_KEY_BYTES],
+/* the same; faster while the key is the one of the last call for `which` */
+extern bool crypto_prf_again(unsigned which,
+							 const uint8_t key[CRYPTO_KEY_BYTES],
 							 const uint8_t *in, uint8_t *out, int nblocks);
 
 /* CBC-MAC of a fixed-length message, len a multiple of 16; never two lengths under one key */

@@ -3,18 +3,19 @@
  *		Keys, and this backend's caches of them.
  *
  * Consecutive subjects share almost all of their path, so the seeds along
- * the last subject's path are kept; behind it, direct-mapped caches of inner
- * nodes, of numbers and of the keys themselves.  What a cached seed covers
- * lives: a puncture moves the generation, which empties the caches.
+ * the last subject's path are kept, each with its sibling, which comes with
+ * it; behind it, direct-mapped caches of inner nodes and of the keys
+ * themselves.  What a cached seed covers lives: a puncture moves the
+ * generation, which empties the caches.
  *
- * The caches are one mapping of about 700 kB (only what is used takes
- * memory), left out of core dumps and locked where the system allows.  They
+ * The caches are one mapping of about 4 MB, of which only what is used takes
+ * memory, left out of core dumps and locked where the system allows.  They
  * are wiped when the generation moves, at exit, and by a timeout when no key
  * was asked for during IDLE_MS: also while the backend waits for its client,
  * so the wiping runs in the signal handler.  It does nothing but overwrite,
- * and not while the caches are in use ("busy").  One key, the last one used,
- * remains in each OpenSSL context until its next use: freeing them is not
- * for a signal handler.
+ * and not while the caches are in use ("busy").  Some keys, the last ones
+ * used, remain in each OpenSSL context until its next use: freeing them is
+ * not for a signal handler.
  */
 #include "postgres.h"
 
@@ -29,10 +30,11 @@
 #include "keystore_internal.h"
 
 #define IDLE_MS				5000
-#define INNER_LEVELS		3
+#define INNER_LEVELS		4
 #define LEAF_SLOTS			4096
 #define EXPIRY_SLOTS		256
 #define TOKEN_SLOTS			64
+#define CACHE_PAGE			4096
 
 /* key 0 is an empty slot: what is cached is stored with its key + 1 */
 typedef struct CachedKey
@@ -42,29 +44,48 @@ typedef struct CachedKey
 } CachedKey;
 
 /* levels and sizes of the caches of inner nodes, deepest first */
-static const int inner_level[INNER_LEVELS] = {40, 32, 24};
+static const int inner_level[INNER_LEVELS] = {36, 34, 32, 24};
 
-#define INNER_SLOTS_40		4096
-#define INNER_SLOTS_32		4096
+#define INNER_SLOTS_36		65536
+#define INNER_SLOTS_34		16384
+#define INNER_SLOTS_32		8192
 #define INNER_SLOTS_24		512
 
 typedef struct KeyCaches
 {
 	uint64		generation;		/* of everything below; 0: empty */
 
-	/* the path of the last subject: levels path_top ... 40 */
+	/* the path of the last subject: its seed at level path_top */
 	uint64		path_number;	/* 0: none */
 	int			path_top;
-	uint8		path[KEYTREE_NUMBER_LEVEL + 1][CRYPTO_KEY_BYTES];
-	uint8		sibling[KEYTREE_NUMBER_LEVEL + 1][CRYPTO_KEY_BYTES];	/* below path_top */
+	uint8		top[CRYPTO_KEY_BYTES];
+	/* below path_top: the pair of children of which one is on the path */
+	uint8		pair[KEYTREE_NUMBER_LEVEL + 1][2][CRYPTO_KEY_BYTES];
 
-	CachedKey	inner40[INNER_SLOTS_40];
-	CachedKey	inner32[INNER_SLOTS_32];
-	CachedKey	inner24[INNER_SLOTS_24];
+	/* its leaves, of some categories */
+	uint16		leaves;			/* a bit for each that is here */
+	uint16		asked;			/* for each that was asked for */
+	uint16		asked_before;	/* the same of the subject before */
+	uint8		leaf[KEYTREE_CATEGORIES][CRYPTO_KEY_BYTES];
+	uint8		lone_leaf[CRYPTO_KEY_BYTES];	/* of a subject partly punctured */
+	uint8		expiry_leaf[CRYPTO_KEY_BYTES];	/* of the key being derived */
+
+	/* a byte for each page below that was written to */
+	uint8		touched[1024];
+
 	CachedKey	expiry[EXPIRY_SLOTS];
 	CachedKey	token[TOKEN_SLOTS];
-	CachedKey	leaf[LEAF_SLOTS];
+	CachedKey	inner24[INNER_SLOTS_24];
+	CachedKey	inner32[INNER_SLOTS_32];
+	CachedKey	inner34[INNER_SLOTS_34];
+	CachedKey	inner36[INNER_SLOTS_36];
+	CachedKey	key[LEAF_SLOTS];
 } KeyCaches;
+
+#define SLOTS_START			offsetof(KeyCaches, expiry)
+
+StaticAssertDecl((sizeof(KeyCaches) - SLOTS_START) / CACHE_PAGE < 1024,
+				 "the caches have more pages than marks");
 
 static KeyCaches *caches = NULL;
 static volatile sig_atomic_t busy = 0;
@@ -72,6 +93,21 @@ static volatile sig_atomic_t used = 0;	/* since the timeout was armed */
 static volatile sig_atomic_t filled = 0;
 static bool idle_registered = false;
 static TimeoutId idle_timeout;
+
+/* Overwrites everything.  Also called in a signal handler. */
+static void
+wipe_caches(void)
+{
+	uint8	   *slots = (uint8 *) caches + SLOTS_START;
+	size_t		size = sizeof(KeyCaches) - SLOTS_START;
+	size_t		page;
+
+	for (page = 0; page * CACHE_PAGE < size; page++)
+		if (caches->touched[page])
+			crypto_wipe(slots + page * CACHE_PAGE,
+						Min(CACHE_PAGE, size - page * CACHE_PAGE));
+	crypto_wipe(caches, SLOTS_START);
+}
 
 static void
 wipe_idle_caches(void)
@@ -84,7 +120,7 @@ wipe_idle_caches(void)
 		enable_timeout_after(idle_timeout, IDLE_MS);
 		return;
 	}
-	crypto_wipe(caches, sizeof(KeyCaches));
+	wipe_caches();
 	filled = 0;
 }
 
@@ -95,7 +131,7 @@ keystore_cache_wipe(void)
 	if (caches != NULL && filled)
 	{
 		busy = 1;
-		crypto_wipe(caches, sizeof(KeyCaches));
+		wipe_caches();
 		filled = 0;
 		busy = 0;
 	}
@@ -157,7 +193,7 @@ enter_caches(void)
 	used = 1;
 	if (unlikely(caches->generation != generation))
 	{
-		crypto_wipe(caches, sizeof(KeyCaches));
+		wipe_caches();
 		caches->generation = generation;
 	}
 	if (unlikely(!filled))
@@ -180,8 +216,10 @@ inner_slot(int which, uint64 prefix)
 	switch (which)
 	{
 		case 0:
-			return &caches->inner40[prefix % INNER_SLOTS_40];
+			return &caches->inner36[prefix % INNER_SLOTS_36];
 		case 1:
+			return &caches->inner34[prefix % INNER_SLOTS_34];
+		case 2:
 			return &caches->inner32[prefix % INNER_SLOTS_32];
 		default:
 			return &caches->inner24[prefix % INNER_SLOTS_24];
@@ -197,6 +235,10 @@ cached(const CachedKey *slot, uint64 key)
 static inline void
 keep(CachedKey *slot, uint64 key, const uint8 *bytes)
 {
+	size_t		at = (uint8 *) slot - (uint8 *) caches - SLOTS_START;
+
+	caches->touched[at / CACHE_PAGE] = 1;
+	caches->touched[(at + sizeof(CachedKey) - 1) / CACHE_PAGE] = 1;
 	memcpy(slot->bytes, bytes, CRYPTO_KEY_BYTES);
 	slot->key = key + 1;
 }
@@ -207,149 +249,198 @@ number_prefix(uint64 number, int level)
 	return number >> (KEYTREE_NUMBER_LEVEL - level);
 }
 
+/* The seed at a level, not above path_top, of the path of number. */
+static inline uint8 *
+path_seed(uint64 number, int level)
+{
+	return level == caches->path_top ? caches->top :
+		caches->pair[level][number_prefix(number, level) & 1];
+}
+
 /*
- * The level at which the path cache holds a seed above number, after loading
- * it with the best one in memory; -1: there is none.
+ * The deepest level at which a seed above number is in memory, as part of the
+ * path; -1: there is none.
  */
 static int
 start_level(uint64 number)
 {
-	int			shared = -1;
+	int			start = -1;
 	int			i;
 
 	if (caches->path_number != 0)
 	{
 		uint64		differ = caches->path_number ^ number;
 
-		caches->path_number = 0;	/* until walk_down() is through */
-		shared = KEYTREE_NUMBER_LEVEL;
+		/* one step after the paths part: there, the sibling is known */
+		start = KEYTREE_NUMBER_LEVEL;
 		if (differ != 0)
-			shared -= pg_leftmost_one_pos64(differ) + 1;
-		if (shared < caches->path_top)
-			shared = -1;
-		else if (differ != 0)
-		{
-			uint8		other[CRYPTO_KEY_BYTES];
-
-			/* one step further the paths part: there, the sibling is known */
-			shared++;
-			memcpy(other, caches->sibling[shared], CRYPTO_KEY_BYTES);
-			memcpy(caches->sibling[shared], caches->path[shared], CRYPTO_KEY_BYTES);
-			memcpy(caches->path[shared], other, CRYPTO_KEY_BYTES);
-			crypto_wipe(other, sizeof(other));
-		}
+			start -= pg_leftmost_one_pos64(differ);
+		if (start <= caches->path_top && differ != 0)
+			start = -1;
 	}
-	for (i = 0; i < INNER_LEVELS && inner_level[i] > shared; i++)
+	for (i = 0; i < INNER_LEVELS && inner_level[i] > start; i++)
 	{
 		uint64		prefix = number_prefix(number, inner_level[i]);
 		CachedKey  *slot = inner_slot(i, prefix);
 
 		if (cached(slot, prefix))
 		{
-			memcpy(caches->path[inner_level[i]], slot->bytes, CRYPTO_KEY_BYTES);
+			memcpy(caches->top, slot->bytes, CRYPTO_KEY_BYTES);
 			caches->path_top = inner_level[i];
 			return inner_level[i];
 		}
 	}
-	return shared;
+	return start;
 }
 
 /* Fills the path from a level down to the number itself. */
 static bool
 walk_down(uint64 number, int level)
 {
-	int			i;
+	int			inner = 0;
 
-	for (; level < KEYTREE_NUMBER_LEVEL; level++)
-		if (!keytree_children(caches->path[level], KEYTREE_SUBJECT, level,
-							  (int) (number >> (KEYTREE_NUMBER_LEVEL - 1 - level)) & 1,
-							  caches->path[level + 1], caches->sibling[level + 1]))
+	while (inner < INNER_LEVELS && inner_level[INNER_LEVELS - 1 - inner] <= level)
+		inner++;
+	while (level < KEYTREE_NUMBER_LEVEL)
+	{
+		uint8		(*pair)[CRYPTO_KEY_BYTES] = caches->pair[level + 1];
+		int			which = INNER_LEVELS - 1 - inner;
+
+		if (!keytree_pair(path_seed(number, level), KEYTREE_SUBJECT, level, pair))
 			return false;
-	caches->path_number = number;
-	for (i = 0; i < INNER_LEVELS; i++)
-		if (inner_level[i] >= caches->path_top)
+		level++;
+		if (which >= 0 && inner_level[which] == level)
 		{
-			uint64		prefix = number_prefix(number, inner_level[i]);
+			uint64		left = number_prefix(number, level) & ~UINT64CONST(1);
 
-			keep(inner_slot(i, prefix), prefix, caches->path[inner_level[i]]);
+			keep(inner_slot(which, left), left, pair[0]);
+			keep(inner_slot(which, left + 1), left + 1, pair[1]);
+			inner++;
 		}
+	}
+	caches->path_number = number;
 	return true;
 }
 
+/* From the file.  On error the caches are left. */
 static KeyfileResult
 find_seed(KeytreeNode node, KeytreeSeed *seed, KeyfileError *err)
 {
-	KeyfileResult result;
+	volatile KeyfileResult result = KEYFILE_OK;
 
-	keystore_begin_read();
-	if (unlikely(keystore_denied(keystore_session.entry, node)))
-		result = KEYFILE_PUNCTURED;
-	else
-		result = keyfile_find(keystore_session.file, node, seed, err);
-	if (result == KEYFILE_DAMAGED)
+	PG_TRY();
 	{
-		keyfile_drop_cache(keystore_session.file);
-		result = keyfile_find(keystore_session.file, node, seed, err);
+		keystore_begin_read();
+		if (unlikely(keystore_denied(keystore_session.entry, node)))
+			result = KEYFILE_PUNCTURED;
+		else
+			result = keyfile_find(keystore_session.file, node, seed, err);
+		if (result == KEYFILE_DAMAGED)
+		{
+			keyfile_drop_cache(keystore_session.file);
+			result = keyfile_find(keystore_session.file, node, seed, err);
+		}
+		keystore_end_read();
 	}
-	keystore_end_read();
+	PG_CATCH();
+	{
+		leave_caches();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return result;
 }
 
-/* The leaf of a number and category. */
+/* Makes number the last subject. */
 static KeyfileResult
-subject_leaf(uint64 number, int category, uint8 leaf[CRYPTO_KEY_BYTES],
-			 KeyfileError *err)
+enter_path(uint64 number, int category, KeyfileError *err)
 {
 	int			level = start_level(number);
 
+	caches->path_number = 0;	/* until walk_down() is through */
+	caches->asked_before = caches->asked;
+	caches->asked = 0;
+	caches->leaves = 0;
 	if (level < 0)
 	{
 		KeytreeSeed seed;
 		KeyfileResult result = find_seed(keytree_subject(number, category),
 										 &seed, err);
+		uint8	   *to = caches->lone_leaf;
 
 		if (result != KEYFILE_OK)
 			return result;
 		level = seed.node.level;
 		if (level <= KEYTREE_NUMBER_LEVEL)
 		{
-			memcpy(caches->path[level], seed.seed, CRYPTO_KEY_BYTES);
+			to = caches->top;
 			caches->path_top = level;
 		}
-		else
-			memcpy(leaf, seed.seed, CRYPTO_KEY_BYTES);
+		memcpy(to, seed.seed, CRYPTO_KEY_BYTES);
 		crypto_wipe(&seed, sizeof(seed));
 		if (level > KEYTREE_NUMBER_LEVEL)
 			return KEYFILE_OK;
 	}
-	if (!walk_down(number, level) ||
-		!keytree_child(caches->path[KEYTREE_NUMBER_LEVEL], KEYTREE_SUBJECT,
-					   KEYTREE_NUMBER_LEVEL, category, leaf))
-		return err->result = KEYFILE_NO_CRYPTO;
+	return walk_down(number, level) ? KEYFILE_OK :
+		(err->result = KEYFILE_NO_CRYPTO);
+}
+
+/*
+ * The leaf of a number and category; *leaf points into the caches.  With it
+ * come those of the categories that were asked for of the subject before: a
+ * row is like the one before it, and they take no other key.
+ */
+static KeyfileResult
+subject_leaf(uint64 number, int category, const uint8 **leaf,
+			 KeyfileError *err)
+{
+	uint16		bit = (uint16) (1 << category);
+
+	if (caches->path_number != number)
+	{
+		KeyfileResult result = enter_path(number, category, err);
+
+		if (result != KEYFILE_OK)
+			return result;
+	}
+	if (caches->path_number != number)
+	{
+		*leaf = caches->lone_leaf;
+		return KEYFILE_OK;
+	}
+	caches->asked |= bit;
+	if ((caches->leaves & bit) == 0)
+	{
+		uint16		more = (bit | caches->asked_before) & ~caches->leaves;
+
+		if (!keytree_leaves(path_seed(number, KEYTREE_NUMBER_LEVEL), more,
+							caches->leaf))
+			return err->result = KEYFILE_NO_CRYPTO;
+		caches->leaves |= more;
+	}
+	*leaf = caches->leaf[category];
 	return KEYFILE_OK;
 }
 
 static KeyfileResult
-expiry_leaf(int category, int month, uint8 leaf[CRYPTO_KEY_BYTES],
-			KeyfileError *err)
+expiry_leaf(int category, int month, const uint8 **leaf, KeyfileError *err)
 {
 	KeytreeNode node = keytree_expiry(category, month);
 	CachedKey  *slot = &caches->expiry[(node.path ^ (node.path >> 12) * 17) % EXPIRY_SLOTS];
 	KeytreeSeed seed;
 	KeyfileResult result;
 
+	*leaf = slot->bytes;
 	if (cached(slot, node.path))
-	{
-		memcpy(leaf, slot->bytes, CRYPTO_KEY_BYTES);
 		return KEYFILE_OK;
-	}
 	result = find_seed(node, &seed, err);
 	if (result != KEYFILE_OK)
 		return result;
-	if (keytree_descend(&seed, node, leaf))
-		keep(slot, node.path, leaf);
+	if (keytree_descend(&seed, node, caches->expiry_leaf))
+		keep(slot, node.path, caches->expiry_leaf);
 	else
 		result = err->result = KEYFILE_NO_CRYPTO;
+	crypto_wipe(caches->expiry_leaf, CRYPTO_KEY_BYTES);
 	crypto_wipe(&seed, sizeof(seed));
 	return result;
 }
@@ -396,8 +487,8 @@ keystore_derive(uint64 number, int category, int month,
 				uint8 key[KEYSTORE_KEY_BYTES])
 {
 	uint64		name = (number << 16) | ((uint64) category << 12) | (uint64) month;
-	uint8		subject[CRYPTO_KEY_BYTES];
-	uint8		expiry[CRYPTO_KEY_BYTES];
+	const uint8 *subject;
+	const uint8 *expiry;
 	KeyfileError err = {0};
 	KeyfileResult result;
 	CachedKey  *slot;
@@ -408,7 +499,7 @@ keystore_derive(uint64 number, int category, int month,
 		elog(ERROR, "category %d or month %d is out of range", category, month);
 
 	enter_caches();
-	slot = &caches->leaf[(number * 31 + (uint64) category * 7 + (uint64) month) % LEAF_SLOTS];
+	slot = &caches->key[(number * 31 + (uint64) category * 7 + (uint64) month) % LEAF_SLOTS];
 	if (cached(slot, name))
 	{
 		memcpy(key, slot->bytes, CRYPTO_KEY_BYTES);
@@ -416,30 +507,17 @@ keystore_derive(uint64 number, int category, int month,
 		return true;
 	}
 
-	PG_TRY();
-	{
+	result = expiry_leaf(category, month, &expiry, &err);
+	if (result == KEYFILE_OK)
 		result = is_denied(keytree_subject(number, category)) ?
-			KEYFILE_PUNCTURED : subject_leaf(number, category, subject, &err);
-		if (result == KEYFILE_OK)
-			result = expiry_leaf(category, month, expiry, &err);
-		if (result == KEYFILE_OK)
-		{
-			if (keytree_segment_key(subject, expiry, number, category, month, key))
-				keep(slot, name, key);
-			else
-				result = err.result = KEYFILE_NO_CRYPTO;
-		}
-	}
-	PG_CATCH();
+			KEYFILE_PUNCTURED : subject_leaf(number, category, &subject, &err);
+	if (result == KEYFILE_OK)
 	{
-		leave_caches();
-		crypto_wipe(subject, sizeof(subject));
-		crypto_wipe(expiry, sizeof(expiry));
-		PG_RE_THROW();
+		if (keytree_segment_key(subject, expiry, number, category, month, key))
+			keep(slot, name, key);
+		else
+			result = err.result = KEYFILE_NO_CRYPTO;
 	}
-	PG_END_TRY();
-	crypto_wipe(subject, sizeof(subject));
-	crypto_wipe(expiry, sizeof(expiry));
 	return finish(result, &err);
 }
 
@@ -448,7 +526,7 @@ keystore_token_key(uint32 epoch, uint32 domain,
 				   uint8 key[KEYSTORE_KEY_BYTES])
 {
 	uint64		name = (uint64) epoch << 32 | domain;
-	uint8		leaf[CRYPTO_KEY_BYTES];
+	const uint8 *leaf;
 	KeyfileError err = {0};
 	KeyfileResult result;
 	CachedKey  *slot;
@@ -465,26 +543,15 @@ keystore_token_key(uint32 epoch, uint32 domain,
 		return true;
 	}
 
-	PG_TRY();
+	result = is_denied(keytree_subject(epoch, 0)) ?
+		KEYFILE_PUNCTURED : subject_leaf(epoch, 0, &leaf, &err);
+	if (result == KEYFILE_OK)
 	{
-		result = is_denied(keytree_subject(epoch, 0)) ?
-			KEYFILE_PUNCTURED : subject_leaf(epoch, 0, leaf, &err);
-		if (result == KEYFILE_OK)
-		{
-			if (keytree_token_key(leaf, domain, key))
-				keep(slot, name, key);
-			else
-				result = err.result = KEYFILE_NO_CRYPTO;
-		}
+		if (keytree_token_key(leaf, domain, key))
+			keep(slot, name, key);
+		else
+			result = err.result = KEYFILE_NO_CRYPTO;
 	}
-	PG_CATCH();
-	{
-		leave_caches();
-		crypto_wipe(leaf, sizeof(leaf));
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	crypto_wipe(leaf, sizeof(leaf));
 	return finish(result, &err);
 }
 

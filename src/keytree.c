@@ -157,20 +157,19 @@ keytree_compare(const void *a, const void *b)
 }
 
 /* The blocks that make child i: B(tree, level, i, 0) and B(.., 1). */
-static void
+static inline void
 child_blocks(uint8_t *blocks, int tree, int level, int i)
 {
+	static const uint8_t block[CRYPTO_BLOCK_BYTES] = "gdpr-tree\001";
+
 	for (int half = 0; half < HALVES; half++)
 	{
-		uint8_t    *block = blocks + half * CRYPTO_BLOCK_BYTES;
-
-		memcpy(block, "gdpr-tree\001", 10);
-		block[10] = (uint8_t) tree;
-		block[11] = (uint8_t) level;
-		block[12] = (uint8_t) i;
-		block[13] = (uint8_t) half;
-		block[14] = 0;
-		block[15] = 0;
+		memcpy(blocks, block, sizeof(block));
+		blocks[10] = (uint8_t) tree;
+		blocks[11] = (uint8_t) level;
+		blocks[12] = (uint8_t) i;
+		blocks[13] = (uint8_t) half;
+		blocks += sizeof(block);
 	}
 }
 
@@ -178,10 +177,21 @@ bool
 keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
 			  int i, uint8_t child[CRYPTO_KEY_BYTES])
 {
-	uint8_t		blocks[HALVES * CRYPTO_BLOCK_BYTES];
+	uint8_t		blocks[CRYPTO_KEY_BYTES];
 
 	child_blocks(blocks, tree, level, i);
 	return crypto_prf(seed, blocks, child, HALVES);
+}
+
+bool
+keytree_pair(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
+			 uint8_t pair[2][CRYPTO_KEY_BYTES])
+{
+	uint8_t		blocks[2 * CRYPTO_KEY_BYTES];
+
+	child_blocks(blocks, tree, level, 0);
+	child_blocks(blocks + CRYPTO_KEY_BYTES, tree, level, 1);
+	return crypto_prf(seed, blocks, pair[0], 2 * HALVES);
 }
 
 bool
@@ -189,16 +199,33 @@ keytree_children(const uint8_t seed[CRYPTO_KEY_BYTES], int tree, int level,
 				 int i, uint8_t child[CRYPTO_KEY_BYTES],
 				 uint8_t sibling[CRYPTO_KEY_BYTES])
 {
-	uint8_t		blocks[2 * HALVES * CRYPTO_BLOCK_BYTES];
-	uint8_t		out[2 * CRYPTO_KEY_BYTES];
+	uint8_t		pair[2][CRYPTO_KEY_BYTES];
+	bool		ok = keytree_pair(seed, tree, level, pair);
+
+	memcpy(child, pair[i], CRYPTO_KEY_BYTES);
+	memcpy(sibling, pair[1 - i], CRYPTO_KEY_BYTES);
+	crypto_wipe(pair, sizeof(pair));
+	return ok;
+}
+
+bool
+keytree_leaves(const uint8_t seed[CRYPTO_KEY_BYTES], uint16_t categories,
+			   uint8_t leaves[KEYTREE_CATEGORIES][CRYPTO_KEY_BYTES])
+{
+	uint8_t		blocks[KEYTREE_CATEGORIES * CRYPTO_KEY_BYTES];
+	uint8_t		out[KEYTREE_CATEGORIES][CRYPTO_KEY_BYTES];
+	int			n = 0;
 	bool		ok;
 
-	child_blocks(blocks, tree, level, i);
-	child_blocks(blocks + HALVES * CRYPTO_BLOCK_BYTES, tree, level, 1 - i);
-	ok = crypto_prf(seed, blocks, out, 2 * HALVES);
-	memcpy(child, out, CRYPTO_KEY_BYTES);
-	memcpy(sibling, out + CRYPTO_KEY_BYTES, CRYPTO_KEY_BYTES);
-	crypto_wipe(out, sizeof(out));
+	for (int i = 0; i < KEYTREE_CATEGORIES; i++)
+		if ((categories >> i & 1) != 0)
+			child_blocks(blocks + CRYPTO_KEY_BYTES * n++, KEYTREE_SUBJECT,
+						 KEYTREE_NUMBER_LEVEL, i);
+	ok = crypto_prf(seed, blocks, out[0], n * HALVES);
+	for (int i = 0, from = 0; ok && i < KEYTREE_CATEGORIES; i++)
+		if ((categories >> i & 1) != 0)
+			memcpy(leaves[i], out[from++], CRYPTO_KEY_BYTES);
+	crypto_wipe(out, (size_t) n * CRYPTO_KEY_BYTES);
 	return ok;
 }
 
@@ -228,25 +255,25 @@ keytree_segment_key(const uint8_t subject_leaf[CRYPTO_KEY_BYTES],
 					uint64_t number, int category, int month,
 					uint8_t key[CRYPTO_KEY_BYTES])
 {
-	uint8_t		blocks[HALVES * CRYPTO_BLOCK_BYTES];
+	uint8_t		blocks[CRYPTO_KEY_BYTES];
 	uint8_t		other[CRYPTO_KEY_BYTES];
 	bool		ok;
 
-	if (!keytree_valid(keytree_subject(number, category)) ||
-		category == KEYTREE_ALL_CATEGORIES ||
-		!keytree_valid(keytree_expiry(category, month)))
+	if (number > KEYTREE_MAX_NUMBER ||
+		category < 0 || category >= KEYTREE_CATEGORIES ||
+		month < 0 || month >= KEYTREE_MONTHS)
 		return false;
-	for (int c = 0; c < HALVES; c++)
-	{
-		uint8_t    *block = blocks + c * CRYPTO_BLOCK_BYTES;
+	memcpy(blocks, "gdprseg\001", 8);
+	put_be(blocks + 8, number, 5);
+	put_be(blocks + 13,
+		   (uint64_t) category * KEYTREE_MONTHS + (uint64_t) month, 2);
+	blocks[15] = 0;
+	memcpy(blocks + CRYPTO_BLOCK_BYTES, blocks, CRYPTO_BLOCK_BYTES);
+	blocks[2 * CRYPTO_BLOCK_BYTES - 1] = 1;
 
-		memcpy(block, "gdprseg\001", 8);
-		put_be(block + 8, number, 5);
-		put_be(block + 13,
-			   (uint64_t) category * KEYTREE_MONTHS + (uint64_t) month, 2);
-		block[15] = (uint8_t) c;
-	}
-	ok = crypto_prf_again(expiry_leaf, blocks, other, HALVES) &&
+	/* the expiry leaf is that of the row before, of the same category */
+	ok = crypto_prf_again((unsigned) category, expiry_leaf, blocks, other,
+						  HALVES) &&
 		crypto_prf(subject_leaf, blocks, key, HALVES);
 	for (int i = 0; ok && i < CRYPTO_KEY_BYTES; i++)
 		key[i] ^= other[i];

@@ -94,7 +94,16 @@ extern int	keytree_compare(const void *a, const void *b);
 extern bool keytree_child(const uint8_t seed[CRYPTO_KEY_BYTES], int tree,
 						  int level, int i, uint8_t child[CRYPTO_KEY_BYTES]);
 
-/* both children of a binary node, child i first: cheaper than one by one */
+/* both children of a binary node, in order: cheaper than one by one */
+extern bool keytree_pair(const uint8_t seed[CRYPTO_KEY_BYTES], int tree,
+						 int level, uint8_t pair[2][CRYPTO_KEY_BYTES]);
+
+/* the leaves of a number (its seed) in the categories whose bits are set */
+extern bool keytree_leaves(const uint8_t seed[CRYPTO_KEY_BYTES],
+						   uint16_t categories,
+						   uint8_t leaves[KEYTREE_CATEGORIES][CRYPTO_KEY_BYTES]);
+
+/* keytree_pair() with child i first */
 extern bool keytree_children(const uint8_t seed[CRYPTO_KEY_BYTES], int tree,
 							 int level, int i,
 							 uint8_t child[CRYPTO_KEY_BYTES],

@@ -15,7 +15,6 @@
 #include "utils/typcache.h"
 
 #include "audit.h"
-#include "codec.h"
 #include "errors.h"
 #include "policy.h"
 #include "reveal.h"
@@ -30,8 +29,9 @@ typedef struct RevealState
 	ColumnMap  *column;
 	uint64		version;		/* of the data map */
 	StringInfoData rowkey;
-	Codec		key_codecs[FLEXIBLE_ARRAY_MEMBER];
 } RevealState;
+
+#define ROWKEY_BYTES	64		/* of the first buffer for a row key */
 
 Datum
 reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
@@ -75,12 +75,8 @@ static RevealState *
 reveal_state(FunctionCallInfo fcinfo, int32 id)
 {
 	RevealState *state = fcinfo->flinfo->fn_extra;
-	MemoryContext context = fcinfo->flinfo->fn_mcxt;
-	MemoryContext old;
-	int			nkeys;
-	int			i;
 
-	if (state != NULL)
+	if (likely(state != NULL))
 	{
 		if (state->version != datamap_version())
 		{
@@ -89,18 +85,16 @@ reveal_state(FunctionCallInfo fcinfo, int32 id)
 		}
 		return state;
 	}
-	nkeys = find_column(id)->table->nkeys;
-	if (PG_NARGS() != 2 + Max(nkeys, 1))
-		elog(ERROR, "reveal was called with %d arguments", PG_NARGS());
-	old = MemoryContextSwitchTo(context);
-	state = palloc0(offsetof(RevealState, key_codecs) + nkeys * sizeof(Codec));
-	initStringInfo(&state->rowkey);
-	for (i = 0; i < nkeys; i++)
-		codec_init(&state->key_codecs[i],
-				   get_fn_expr_argtype(fcinfo->flinfo, 2 + i), context);
-	MemoryContextSwitchTo(old);
+	state = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(RevealState));
 	state->column = find_column(id);
 	state->version = datamap_version();
+	if (PG_NARGS() != 2 + Max(state->column->table->nkeys, 1))
+		elog(ERROR, "reveal was called with %d arguments", PG_NARGS());
+	/* executions with one row are many: not the kilobyte of initStringInfo() */
+	state->rowkey.data = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
+											ROWKEY_BYTES);
+	state->rowkey.maxlen = ROWKEY_BYTES;
+	resetStringInfo(&state->rowkey);
 	fcinfo->flinfo->fn_extra = state;
 	return state;
 }
@@ -124,8 +118,8 @@ gdpr_reveal(PG_FUNCTION_ARGS)
 
 	resetStringInfo(&state->rowkey);
 	for (i = 0; i < nkeys; i++)
-		sealed_append_value(&state->rowkey, &state->key_codecs[i],
-							PG_GETARG_DATUM(2 + i), false);
+		row_key_column(state->column->table, i, PG_GETARG_DATUM(2 + i), false,
+					   &state->rowkey);
 	value = reveal_shown(state->column, (uint8 *) VARDATA_ANY(sealed),
 						 VARSIZE_ANY_EXHDR(sealed),
 						 (uint8 *) state->rowkey.data, state->rowkey.len,

@@ -220,13 +220,6 @@ keep_out(Oid funcid)
 	if (!datamap_any_protected())
 		return false;
 
-	if (functions != NULL)
-	{
-		entry = hash_search(functions, &funcid, HASH_FIND, NULL);
-		if (entry != NULL)
-			return entry->keep_out;
-	}
-
 	generation = functions_generation;
 	answer = must_keep_out(funcid);
 
@@ -262,9 +255,16 @@ rewrite_needs_fmgr(Oid funcid)
 
 	if (prev_needs_fmgr && (*prev_needs_fmgr) (funcid))
 		return true;
-	if (busy || !IsUnderPostmaster || !OidIsValid(MyDatabaseId) ||
-		funcid < FirstNormalObjectId)
+	if (funcid < FirstNormalObjectId || busy || !IsUnderPostmaster ||
+		!OidIsValid(MyDatabaseId))
 		return false;
+	if (functions != NULL)
+	{
+		FunctionEntry *entry = hash_search(functions, &funcid, HASH_FIND, NULL);
+
+		if (entry != NULL)
+			return entry->keep_out;
+	}
 
 	busy = true;
 	PG_TRY();

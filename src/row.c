@@ -14,6 +14,7 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -56,7 +57,9 @@ typedef struct OpenedSegment
 static OpenedSegment cache[CACHE_ENTRIES];
 static OpenedSegment large;		/* the last one that does not fit above */
 static MemoryContext cache_context = NULL;
-static bool cache_used = false;
+static uint32 cache_used = 0;	/* a bit for each entry with plaintext */
+
+StaticAssertDecl(CACHE_ENTRIES <= 32, "a bit for each entry of the cache");
 
 /* A segment that was sealed from what a role gave */
 typedef struct InputSegment
@@ -84,21 +87,20 @@ forget_opened(OpenedSegment *entry)
 static void
 end_of_transaction(XactEvent event, void *arg)
 {
-	int			i;
-
 	if (input_used)
 		memset(input, 0, sizeof(input));
 	input_used = false;
-	if (!cache_used)
-		return;
-	cache_used = false;
-	for (i = 0; i < CACHE_ENTRIES; i++)
-		if (cache[i].plain != NULL)
-		{
-			crypto_wipe(cache[i].plain, cache[i].size);
-			cache[i].valid = false;
-		}
-	forget_opened(&large);
+	while (cache_used != 0)
+	{
+		OpenedSegment *entry = &cache[pg_rightmost_one_pos32(cache_used)];
+
+		cache_used &= cache_used - 1;
+		if (entry->plain != NULL)
+			crypto_wipe(entry->plain, entry->size);
+		entry->valid = false;
+	}
+	if (large.plain != NULL)
+		forget_opened(&large);
 }
 
 void
@@ -126,26 +128,37 @@ column_codec(ColumnMap *column)
 	return column->codec;
 }
 
+static void
+make_key_codecs(TableMap *table)
+{
+	Codec	   *codecs = MemoryContextAllocZero(table->context,
+												table->nkeys * sizeof(Codec));
+	int			i;
+
+	for (i = 0; i < table->nkeys; i++)
+		codec_init(&codecs[i], get_atttype(table->relid, table->keys[i]),
+				   table->context);
+	table->key_codecs = codecs;
+}
+
+void
+row_key_column(TableMap *table, int i, Datum value, bool isnull,
+			   StringInfo out)
+{
+	if (table->key_codecs == NULL)
+		make_key_codecs(table);
+	sealed_append_value(out, &table->key_codecs[i], value, isnull);
+}
+
 void
 row_key(TableMap *table, const Datum *values, const bool *isnull,
 		StringInfo out)
 {
 	int			i;
 
-	if (table->key_codecs == NULL && table->nkeys > 0)
-	{
-		Codec	   *codecs = MemoryContextAllocZero(table->context,
-													table->nkeys * sizeof(Codec));
-
-		for (i = 0; i < table->nkeys; i++)
-			codec_init(&codecs[i], get_atttype(table->relid, table->keys[i]),
-					   table->context);
-		table->key_codecs = codecs;
-	}
 	for (i = 0; i < table->nkeys; i++)
-		sealed_append_value(out, &table->key_codecs[i],
-							values[table->keys[i] - 1],
-							isnull[table->keys[i] - 1]);
+		row_key_column(table, i, values[table->keys[i] - 1],
+					   isnull[table->keys[i] - 1], out);
 }
 
 static bool
@@ -185,8 +198,9 @@ open_segment(const TableMap *table, const EnvelopeHeader *header,
 			 const EnvelopeSegment *segment, const uint8 *rowkey,
 			 size_t rowkeylen)
 {
+	int			slot = segment->nonce[0] % CACHE_ENTRIES;
 	OpenedSegment *entry = segment->len > CACHE_SMALL_BYTES ? &large :
-		&cache[segment->nonce[0] % CACHE_ENTRIES];
+		&cache[slot];
 	uint8		key[KEYSTORE_KEY_BYTES];
 	uint64		generation;
 	bool		ok;
@@ -203,7 +217,8 @@ open_segment(const TableMap *table, const EnvelopeHeader *header,
 		entry->plain = MemoryContextAlloc(cache_context, segment->len + 1);
 		entry->size = segment->len + 1;
 	}
-	cache_used = true;
+	if (entry != &large)
+		cache_used |= 1U << slot;
 	entry->forgotten = !keystore_derive(segment->number, segment->category,
 										segment->month, key);
 	if (!entry->forgotten)
@@ -267,30 +282,48 @@ find_entry(const TableMap *table, const OpenedSegment *opened, int32 id,
 	return false;
 }
 
+/* row_open_bytes() after the header was read */
+static RowValue
+open_bytes(ColumnMap *column, const EnvelopeHeader *header, const uint8 *buf,
+		   size_t len, const uint8 *rowkey, size_t rowkeylen,
+		   const uint8 **bytes, int64 *valuelen, uint64 *number)
+{
+	EnvelopeSegment segment;
+	OpenedSegment *opened;
+
+	if (number != NULL)
+		*number = header->number;
+	if (!find_segment(buf, len, header, column->via, column->category,
+					  &segment))
+		return ROW_ABSENT;
+	if (number != NULL)
+		*number = segment.number;
+	opened = open_segment(column->table, header, &segment, rowkey, rowkeylen);
+	if (opened->forgotten)
+		return ROW_FORGOTTEN;
+	return find_entry(column->table, opened, column->id, bytes, valuelen) ?
+		ROW_FOUND : ROW_ABSENT;
+}
+
+static void
+read_header(const ColumnMap *column, const uint8 *buf, size_t len,
+			EnvelopeHeader *header)
+{
+	if (!envelope_read_header(buf, len, header) ||
+		header->table_id != (uint32) column->table->id)
+		damaged_envelope(column->table);
+}
+
 RowValue
 row_open_bytes(ColumnMap *column, const uint8 *buf, size_t len,
 			   const uint8 *rowkey, size_t rowkeylen, const uint8 **bytes,
 			   int64 *valuelen, uint64 *number)
 {
 	EnvelopeHeader header;
-	EnvelopeSegment segment;
-	OpenedSegment *opened;
 
-	if (!envelope_read_header(buf, len, &header) ||
-		header.table_id != (uint32) column->table->id)
-		damaged_envelope(column->table);
-	if (number != NULL)
-		*number = header.number;
-	if (!find_segment(buf, len, &header, column->via, column->category,
-					  &segment))
-		return ROW_ABSENT;
-	if (number != NULL)
-		*number = segment.number;
-	opened = open_segment(column->table, &header, &segment, rowkey, rowkeylen);
-	if (opened->forgotten)
-		return ROW_FORGOTTEN;
-	return find_entry(column->table, opened, column->id, bytes, valuelen) ?
-		ROW_FOUND : ROW_ABSENT;
+	read_header(column, buf, len, &header);
+	return open_bytes(column, &header, buf, len, rowkey, rowkeylen, bytes,
+					  valuelen, number);
 }
 
 Datum
@@ -308,15 +341,16 @@ row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
 	const uint8 *bytes;
 	int64		valuelen;
 	EnvelopeHeader header;
-	RowValue	result = row_open_bytes(column, buf, len, rowkey, rowkeylen,
-										&bytes, &valuelen, number);
+	RowValue	result;
 
+	read_header(column, buf, len, &header);
+	result = open_bytes(column, &header, buf, len, rowkey, rowkeylen, &bytes,
+						&valuelen, number);
 	*value = (Datum) 0;
 	*isnull = true;
 	if (result == ROW_FOUND && valuelen >= 0)
 	{
 		*isnull = false;
-		(void) envelope_read_header(buf, len, &header);
 		*value = row_decode(column, bytes, valuelen, header.encoding);
 	}
 	return result;

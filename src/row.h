@@ -44,9 +44,11 @@ typedef struct RowSeal
 /* Called once from _PG_init. */
 extern void row_init(void);
 
-/* Append the row key. */
+/* Append the row key, and its i-th column alone. */
 extern void row_key(TableMap *table, const Datum *values, const bool *isnull,
 					StringInfo out);
+extern void row_key_column(TableMap *table, int i, Datum value, bool isnull,
+						   StringInfo out);
 
 /*
  * The bytes of a column's value; *bytes points into a cache and is good until

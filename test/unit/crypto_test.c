@@ -69,10 +69,21 @@ test_block_cipher(void)
 		if (i == 3)
 			crypto_forget();
 		same = same && crypto_prf(key, in, out, 2) &&
-			crypto_prf_again(key, in, out + 32, 2) &&
+			crypto_prf_again(1, key, in, out + 32, 2) &&
+			memcmp(out, out + 32, 32) == 0 &&
+			crypto_prf_again((unsigned) i, key, in, out + 32, 2) &&
 			memcmp(out, out + 32, 32) == 0;
 	}
 	ok(same, "a key that stays set up gives the same, until another comes");
+	same = true;
+	for (int i = 0; i < 2 * CRYPTO_KEPT_KEYS; i++)
+	{
+		key[i % 32] ^= 1;
+		same = same && crypto_prf(key, in, out, 2) &&
+			crypto_prf_again(3, key, in, out + 32, 2) &&
+			memcmp(out, out + 32, 32) == 0;
+	}
+	ok(same, "every byte of a key tells it from another");
 	ok(crypto_prf(key, in, out, 0) && !crypto_prf(key, in, out, -1),
 	   "no blocks are fine, fewer are not");
 }

@@ -204,6 +204,9 @@ test_derivation(void)
 	ok(keytree_children(seen[0], KEYTREE_SUBJECT, 23, 1, seen[0], seen[1]) &&
 	   memcmp(seen[0], by_halves, 32) == 0 && memcmp(seen[1], direct, 32) == 0,
 	   "both children at once are the same as one by one");
+	ok(keytree_pair(middle.seed, KEYTREE_SUBJECT, 23, seen) &&
+	   memcmp(seen[0], direct, 32) == 0 && memcmp(seen[1], by_halves, 32) == 0,
+	   "also in order");
 	ok(!keytree_descend(&middle, keytree_subject(0, 0), direct),
 	   "a seed leads to what it covers only");
 	ok(keytree_descend(&middle, middle.node, direct) &&
@@ -215,6 +218,18 @@ test_derivation(void)
 			distinct = distinct && memcmp(seen[c], seen[d], 32) != 0;
 	}
 	ok(distinct, "siblings differ");
+	distinct = true;
+	for (int wanted = 0; wanted <= 0xFFFF; wanted += 0x1111)
+	{
+		uint8_t		leaves[16][32];
+
+		memset(leaves, 0, sizeof(leaves));
+		must(keytree_leaves(middle.seed, (uint16_t) wanted, leaves));
+		for (int c = 0; c < 16; c++)
+			distinct = distinct &&
+				(memcmp(leaves[c], seen[c], 32) == 0) == (wanted >> c & 1);
+	}
+	ok(distinct, "the leaves that are asked for, and no others");
 	must(segment_key(65536, 1, 5, direct) && segment_key(65536, 1, 6, by_steps));
 	ok(memcmp(direct, by_steps, 32) != 0, "months differ");
 }
