@@ -1,7 +1,7 @@
 -- Protecting a table that holds data, and giving it back.
 
 CREATE FUNCTION gdpr.guard_open() RETURNS trigger
-    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_guard_open';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_open';
 COMMENT ON FUNCTION gdpr.guard_open() IS 'first BEFORE UPDATE trigger of a protected table: opens NEW for the application''s triggers';
 CREATE FUNCTION gdpr.guard_seal() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_seal';

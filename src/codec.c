@@ -165,13 +165,70 @@ codec_refusal(Oid typid)
 	return reason;
 }
 
+/*
+ * The codec of the most usual types, which takes no look at the catalog:
+ * constraints and plans make theirs anew in every execution.
+ */
+static bool
+init_builtin(Codec *codec, Oid typid)
+{
+	codec->typid = typid;
+	codec->is_text = false;
+	switch (typid)
+	{
+		case BOOLOID:
+			codec->typlen = 1;
+			break;
+		case INT2OID:
+			codec->typlen = 2;
+			break;
+		case INT4OID:
+		case FLOAT4OID:
+		case DATEOID:
+			codec->typlen = 4;
+			break;
+		case INT8OID:
+		case FLOAT8OID:
+		case TIMEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case CASHOID:
+			codec->typlen = 8;
+			break;
+		case UUIDOID:
+			codec->kind = CODEC_UUID;
+			codec->typlen = UUID_LEN;
+			return true;
+		case BYTEAOID:
+			codec->kind = CODEC_BYTES;
+			codec->typlen = -1;
+			return true;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case JSONOID:
+			codec->kind = CODEC_BYTES;
+			codec->typlen = -1;
+			codec->is_text = true;
+			return true;
+		default:
+			return false;
+	}
+	codec->kind = CODEC_FIXED;
+	return true;
+}
+
 void
 codec_init(Codec *codec, Oid typid, MemoryContext context)
 {
-	Oid			basetype = getBaseType(typid);
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(basetype));
+	Oid			basetype;
+	HeapTuple	tuple;
 	Form_pg_type type;
 
+	if (init_builtin(codec, typid))
+		return;
+	basetype = getBaseType(typid);
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(basetype));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", basetype);
 	type = (Form_pg_type) GETSTRUCT(tuple);

@@ -27,7 +27,7 @@ typedef struct Codec
 	CodecKind	kind;
 	int16		typlen;
 	Oid			ioparam;
-	FmgrInfo	out;
+	FmgrInfo	out;			/* both of CODEC_SEND, CODEC_*TEXT only */
 	FmgrInfo	in;
 	bool		is_text;		/* bytes are characters in the database's encoding */
 } Codec;

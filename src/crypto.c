@@ -13,6 +13,7 @@
 #include "crypto.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -139,6 +140,42 @@ crypto_random(uint8_t *buf, size_t len)
 		buf += chunk;
 		len -= (size_t) chunk;
 	}
+	return true;
+}
+
+static uint8_t nonces[64 * CRYPTO_NONCE_BYTES];
+static size_t nonces_left = 0;	/* bytes */
+
+static void
+nonces_drop(void)
+{
+	nonces_left = 0;
+}
+
+/*
+ * A nonce: random bytes that need not stay secret.  They are drawn in advance,
+ * as a call of the generator costs more than sealing a value, and never used
+ * twice: a child process draws its own.
+ */
+bool
+crypto_nonce(uint8_t nonce[CRYPTO_NONCE_BYTES])
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		if (pthread_atfork(NULL, NULL, nonces_drop) != 0)
+			return crypto_random(nonce, CRYPTO_NONCE_BYTES);
+		registered = true;
+	}
+	if (nonces_left == 0)
+	{
+		if (!crypto_random(nonces, sizeof(nonces)))
+			return false;
+		nonces_left = sizeof(nonces);
+	}
+	nonces_left -= CRYPTO_NONCE_BYTES;
+	memcpy(nonce, nonces + nonces_left, CRYPTO_NONCE_BYTES);
 	return true;
 }
 

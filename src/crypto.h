@@ -25,6 +25,9 @@ extern void crypto_wipe(void *buf, size_t len);
 extern void crypto_forget(void);
 
 extern bool crypto_random(uint8_t *buf, size_t len);
+
+/* random too, but drawn in advance: for what is not secret */
+extern bool crypto_nonce(uint8_t nonce[CRYPTO_NONCE_BYTES]);
 extern bool crypto_equal(const void *a, const void *b, size_t len);
 
 /* AES-256 on nblocks single blocks (ECB as a permutation, never on data) */

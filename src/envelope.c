@@ -273,7 +273,7 @@ envelope_seal_segment(uint8_t *buf, const EnvelopeHeader *header,
 		p += ENVELOPE_NUMBER_BYTES;
 	}
 	nonce = p;
-	if (!crypto_random(nonce, CRYPTO_NONCE_BYTES))
+	if (!crypto_nonce(nonce))
 		return 0;
 	p += CRYPTO_NONCE_BYTES;
 	p = put_varint(p, len);

@@ -340,9 +340,46 @@ test_contexts(void)
 	ok(is_zero(a, 32), "wiping leaves zeros");
 }
 
+static void
+test_nonces(void)
+{
+	uint8_t		drawn[200][CRYPTO_NONCE_BYTES];
+	uint8_t		childs[100][CRYPTO_NONCE_BYTES];
+	bool		distinct = true;
+	int			pipes[2];
+	int			status;
+	pid_t		child;
+
+	for (int i = 0; i < 100; i++)
+		must(crypto_nonce(drawn[i]));
+	must(pipe(pipes) == 0);
+	child = fork();
+	must(child >= 0);
+	if (child == 0)
+	{
+		for (int i = 0; i < 100; i++)
+			if (!crypto_nonce(childs[i]))
+				_exit(1);
+		_exit(write(pipes[1], childs, sizeof(childs)) == sizeof(childs) ? 0 : 1);
+	}
+	for (int i = 100; i < 200; i++)
+		must(crypto_nonce(drawn[i]));
+	must(read(pipes[0], childs, sizeof(childs)) == sizeof(childs));
+	must(waitpid(child, &status, 0) == child && status == 0);
+	for (int i = 0; i < 200; i++)
+	{
+		for (int j = 0; j < i; j++)
+			distinct = distinct && memcmp(drawn[i], drawn[j], sizeof(drawn[i])) != 0;
+		for (int j = 0; j < 100; j++)
+			distinct = distinct && memcmp(drawn[i], childs[j], sizeof(drawn[i])) != 0;
+	}
+	ok(distinct, "no nonce comes twice, in a child process neither");
+}
+
 int
 main(void)
 {
+	test_nonces();
 	test_block_cipher();
 	test_mac();
 	test_hashes();
