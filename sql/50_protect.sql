@@ -36,6 +36,38 @@ COMMENT ON FUNCTION gdpr.rewrite_statistics() IS
     'writes pg_statistic and pg_statistic_ext_data anew, so that removed statistics leave the disk; false if another session may still need old rows';
 REVOKE ALL ON FUNCTION gdpr.rewrite_statistics() FROM PUBLIC;
 
+CREATE FUNCTION gdpr.materializes(relation regclass) RETURNS boolean
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_materializes';
+COMMENT ON FUNCTION gdpr.materializes(regclass) IS 'is it a materialized view that REFRESH would fill with values of personal columns?';
+REVOKE ALL ON FUNCTION gdpr.materializes(regclass) FROM PUBLIC;
+
+-- For protect_now, once the table counts as protected.
+CREATE FUNCTION gdpr.refuse_materialized(relation regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    materialized text;
+BEGIN
+    IF current_setting('gdpr.allow_plaintext_copies')::boolean THEN
+        RETURN;
+    END IF;
+    WITH RECURSIVE dependent (oid) AS (
+        SELECT relation::oid
+        UNION
+        SELECT r.ev_class FROM dependent d JOIN pg_depend p ON p.refclassid = 'pg_class'::regclass AND p.refobjid = d.oid
+        JOIN pg_rewrite r ON p.classid = 'pg_rewrite'::regclass AND r.oid = p.objid)
+    SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid::regclass::text) INTO materialized
+    FROM dependent d JOIN pg_class c ON c.oid = d.oid
+    WHERE c.relkind = 'm' AND c.relispopulated AND gdpr.materializes(c.oid::regclass);
+    IF materialized IS NOT NULL THEN
+        RAISE EXCEPTION 'cannot protect table %: its personal columns are in the clear in materialized view %', relation, materialized
+            USING ERRCODE = 'GD007',
+                  HINT = 'DROP MATERIALIZED VIEW or REFRESH MATERIALIZED VIEW ... WITH NO DATA first, or SET gdpr.allow_plaintext_copies = on if the copy is wanted.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.refuse_materialized(regclass) IS
+    'raises an error that names the materialized views that hold personal columns of a table, unless gdpr.allow_plaintext_copies is on';
+REVOKE ALL ON FUNCTION gdpr.refuse_materialized(regclass) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.protect_now(relation regclass) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -96,6 +128,7 @@ BEGIN
     EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', relation,
                    'envelope of the personal columns of this row; filled by the gdpr extension');
     UPDATE gdpr.mapped_table SET protected = true WHERE id = mapped.id;
+    PERFORM gdpr.refuse_materialized(relation);
     n := gdpr.convert_table(relation, true);
     DELETE FROM gdpr.former_number f WHERE f.relation = protect_now.relation;
 

@@ -19,7 +19,9 @@
 #include "utils/rel.h"
 
 #include "check.h"
+#include "compat.h"
 #include "errors.h"
+#include "guard.h"
 
 typedef struct CheckState
 {
@@ -79,6 +81,39 @@ check_state(Relation rel, TableMap *table)
 	return state;
 }
 
+static void
+violates_check(Relation rel, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("new row for relation \"%s\" violates check constraint \"%s\"",
+					RelationGetRelationName(rel), name),
+			 errtableconstraint(rel, name)));
+}
+
+/*
+ * The server tests CHECK constraints in the order of their names, and tells of
+ * the first.  One of ours is violated: is one of the table's own before it?
+ */
+static void
+violates_first_check(Relation rel, ExprContext *econtext, const char *name)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	int			i;
+
+	for (i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		ConstrCheck *own = &constr->check[i];
+
+		if (strcmp(own->ccname, name) < 0 && COMPAT_CHECK_ENFORCED(own) &&
+			strcmp(own->ccname, GUARD_CHECK_CONSTRAINT) != 0 &&
+			!ExecCheck(ExecInitExpr(expression_planner(stringToNode(own->ccbin)),
+									NULL), econtext))
+			violates_check(rel, own->ccname);
+	}
+	violates_check(rel, name);
+}
+
 void
 check_row(Relation rel, TableMap *table, Datum *values, bool *isnull)
 {
@@ -97,12 +132,7 @@ check_row(Relation rel, TableMap *table, Datum *values, bool *isnull)
 	state->econtext->ecxt_scantuple = state->slot;
 	for (i = 0; i < table->nchecks; i++)
 		if (!ExecCheck(state->states[i], state->econtext))
-			ereport(ERROR,
-					(errcode(ERRCODE_CHECK_VIOLATION),
-					 errmsg("new row for relation \"%s\" violates check constraint \"%s\"",
-							RelationGetRelationName(rel),
-							table->checks[i].name),
-					 errtableconstraint(rel, table->checks[i].name)));
+			violates_first_check(rel, state->econtext, table->checks[i].name);
 	ExecClearTuple(state->slot);
 	ResetExprContext(state->econtext);
 }

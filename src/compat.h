@@ -82,6 +82,13 @@ compat_group_exprs(RangeTblEntry *rte)
 	return NIL;
 }
 
+/* A CHECK constraint may be NOT ENFORCED (18). */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_CHECK_ENFORCED(check)	((check)->ccenforced)
+#else
+#define COMPAT_CHECK_ENFORCED(check)	true
+#endif
+
 /* Write a table anew, as VACUUM FULL does: 18 takes the open relation. */
 #define compat_cluster_rel(rel) \
 	do { \

@@ -44,6 +44,7 @@
 #include "row.h"
 #include "sealed.h"
 #include "subject.h"
+#include "token.h"
 
 PG_FUNCTION_INFO_V1(gdpr_mark);
 PG_FUNCTION_INFO_V1(gdpr_guard_open);
@@ -651,22 +652,58 @@ key_changed(GuardRow *row)
 
 /* ---------- sealing ---------- */
 
+/*
+ * Has the row values in it, and nothing of the form of a token?  Then it was
+ * not read from a dump but revealed, and its envelope, which came along in a
+ * whole row (SELECT *, a PL/pgSQL record), is that of another.
+ */
+static bool
+has_values(GuardRow *row)
+{
+	bool		result = false;
+	int			i;
+
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+		int			att = column->attnum - 1;
+
+		if (row->isnull[att])
+			continue;
+		switch (physical_form(column, row->values[att]))
+		{
+			case PHYSICAL_YES:
+				return false;
+			case PHYSICAL_NO:
+				result = true;
+				break;
+			case PHYSICAL_MAYBE:
+				break;
+		}
+	}
+	return result;
+}
+
 static bool
 arrives_sealed(GuardRow *row)
 {
 	if (row->sealed == NULL)
 		return false;
-	if (!row_is_sealed(row->table, row->values, row->isnull,
-					   (uint8 *) VARDATA_ANY(row->sealed),
-					   VARSIZE_ANY_EXHDR(row->sealed)))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_NOT_SEALED),
-				 errmsg("new row of protected table \"%s\" carries an envelope that is not its own",
-						RelationGetRelationName(row->rel)),
-				 errdetail("An envelope is accepted only with exactly the key and the stored columns it was made for, as from a dump."),
-				 errhint("Leave column gdpr_sealed out of the statement.")));
-	require_may_restore(row);
-	return true;
+	if (row_is_sealed(row->table, row->values, row->isnull,
+					  (uint8 *) VARDATA_ANY(row->sealed),
+					  VARSIZE_ANY_EXHDR(row->sealed)))
+	{
+		require_may_restore(row);
+		return true;
+	}
+	if (has_values(row))
+		return false;
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("new row of protected table \"%s\" carries an envelope that is not its own",
+					RelationGetRelationName(row->rel)),
+			 errdetail("An envelope is accepted only with exactly the key and the stored columns it was made for, as from a dump."),
+			 errhint("Leave column gdpr_sealed out of the statement.")));
 }
 
 /*

@@ -23,6 +23,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
+#include "utils/datum.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -437,6 +438,39 @@ physical_value(const ColumnMap *column, Datum value, bool isnull,
 		return placeholder_make(column);
 	*physical_isnull = true;
 	return (Datum) 0;
+}
+
+static bool
+is_base32(const char *s, int len)
+{
+	int			i;
+
+	for (i = 0; i < len; i++)
+		if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '2' && s[i] <= '7')))
+			return false;
+	return true;
+}
+
+PhysicalForm
+physical_form(const ColumnMap *column, Datum value)
+{
+	if (!column->searchable)
+		return column->notnull &&
+			datum_image_eq(value, placeholder_make(column),
+						   get_typbyval(column->basetypid),
+						   get_typlen(column->basetypid)) ?
+			PHYSICAL_MAYBE : PHYSICAL_NO;
+	if (token_form(column->basetypid) == TOKEN_TEXT)
+	{
+		text	   *t = DatumGetTextPP(value);
+		int			len = VARSIZE_ANY_EXHDR(t);
+
+		if (column->basetypid == BPCHAROID)
+			len = bpchartruelen(VARDATA_ANY(t), len);
+		return len == column->token_bytes && is_base32(VARDATA_ANY(t), len) ?
+			PHYSICAL_YES : PHYSICAL_NO;
+	}
+	return PHYSICAL_MAYBE;
 }
 
 Datum

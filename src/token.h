@@ -32,6 +32,16 @@ extern bool placeholder_exists(Oid typid);
 extern Datum physical_value(const ColumnMap *column, Datum value, bool isnull,
 							bool *physical_isnull);
 
+/* Is a value what the table stores in the column? */
+typedef enum PhysicalForm
+{
+	PHYSICAL_NO,				/* neither token nor placeholder */
+	PHYSICAL_MAYBE,				/* its form does not tell */
+	PHYSICAL_YES				/* it has the form of a token */
+} PhysicalForm;
+
+extern PhysicalForm physical_form(const ColumnMap *column, Datum value);
+
 /* The physical value of a column whose value is gone: it frees a UNIQUE token. */
 extern Datum physical_erased(const ColumnMap *column, bool *physical_isnull);
 

@@ -19,6 +19,7 @@
 #include "commands/extension.h"
 #include "commands/matview.h"
 #include "commands/prepare.h"
+#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "replication/logicalworker.h"
 #include "replication/walsender.h"
@@ -41,6 +42,8 @@
 
 /* The name pg_dump gives its cursor with --inserts. */
 #define PG_DUMP_CURSOR	"_pg_dump_cursor"
+
+PG_FUNCTION_INFO_V1(gdpr_materializes);
 
 static ProcessUtility_hook_type prev_utility = NULL;
 static object_access_hook_type prev_object_access = NULL;
@@ -183,20 +186,54 @@ plan_copy(PlannedStmt *pstmt, bool *physical)
 
 /* ---------- copies in the clear ---------- */
 
-static void
-check_copied_query(Query *query, const char *target)
+/* Would the rows of a query, not yet rewritten, hold personal values? */
+static bool
+query_reveals(Query *query)
 {
-	List	   *rewritten;
 	ListCell   *lc;
 
 	query = copyObject(query);
 	AcquireRewriteLocks(query, true, false);
-	rewritten = QueryRewrite(query);
-	foreach(lc, rewritten)
+	foreach(lc, QueryRewrite(query))
 	{
 		if (rewrite_reveals(lfirst_node(Query, lc)))
-			rewrite_refuse_copy(target, false);
+			return true;
 	}
+	return false;
+}
+
+static void
+check_copied_query(Query *query, const char *target)
+{
+	if (query_reveals(query))
+		rewrite_refuse_copy(target, false);
+}
+
+/* The query of a materialized view, NULL if it is none. */
+static Query *
+materialized_query(Relation rel)
+{
+	if (rel->rd_rel->relkind != RELKIND_MATVIEW || rel->rd_rules == NULL ||
+		rel->rd_rules->numLocks != 1 ||
+		list_length(rel->rd_rules->rules[0]->actions) != 1)
+		return NULL;
+	return linitial_node(Query, rel->rd_rules->rules[0]->actions);
+}
+
+/*
+ * gdpr.materializes(relation) RETURNS boolean
+ *
+ * Is it a materialized view that a REFRESH would fill with personal values?
+ */
+Datum
+gdpr_materializes(PG_FUNCTION_ARGS)
+{
+	Relation	rel = relation_open(PG_GETARG_OID(0), AccessShareLock);
+	Query	   *query = materialized_query(rel);
+	bool		result = query != NULL && query_reveals(query);
+
+	relation_close(rel, NoLock);
+	PG_RETURN_BOOL(result);
 }
 
 /* CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW */
@@ -229,6 +266,7 @@ check_refresh(RefreshMatViewStmt *stmt)
 {
 	Oid			relid;
 	Relation	rel;
+	Query	   *query;
 
 	if (stmt->skipData)
 		return;
@@ -236,12 +274,9 @@ check_refresh(RefreshMatViewStmt *stmt)
 	if (!OidIsValid(relid))
 		return;
 	rel = relation_open(relid, NoLock);
-	if (rel->rd_rel->relkind == RELKIND_MATVIEW && rel->rd_rules != NULL &&
-		rel->rd_rules->numLocks == 1 &&
-		list_length(rel->rd_rules->rules[0]->actions) == 1)
-		check_copied_query(linitial_node(Query,
-										 rel->rd_rules->rules[0]->actions),
-						   RelationGetRelationName(rel));
+	query = materialized_query(rel);
+	if (query != NULL)
+		check_copied_query(query, RelationGetRelationName(rel));
 	relation_close(rel, AccessShareLock);
 }
 

@@ -104,7 +104,7 @@ RESET gdpr.purpose;
 UPDATE guard.person SET city = 'Utrecht', name = NULL WHERE id = 3;
 RESET ROLE;
 
--- envelopes cannot be moved, forged or taken off
+-- envelopes cannot be moved, forged or taken off; with values beside it one is of no consequence
 SET gdpr.purpose = 'guard all';
 SELECT gdpr.grant_purpose('guard all', current_user);
 INSERT INTO guard.person (id, name, gdpr_sealed) SELECT 300, name, gdpr_sealed FROM guard.person WHERE id = 3;

@@ -481,6 +481,7 @@ sub insert_select
 		"INSERT INTO orders (id, contact_id, item, mail) SELECT 300 + id, id, name, email FROM contact WHERE id = $i ON CONFLICT (id) DO UPDATE SET mail = EXCLUDED.mail RETURNING *",
 		"INSERT INTO message (id, sender_id, body) SELECT 400 + id, contact_id, item FROM orders WHERE mail = 'u$i\@x.nl' ORDER BY id ON CONFLICT DO NOTHING RETURNING *",
 		"INSERT INTO line (id, order_id, what) SELECT 2000 + o.id, o.id, coalesce(c.name, '-') FROM orders o LEFT JOIN contact c ON c.email = o.mail WHERE o.id % 23 = " . upto(23) . ' ORDER BY o.id',
+		"INSERT INTO orders SELECT (jsonb_populate_record(o, jsonb_build_object('id', o.id + 900, 'kind', 'copy'))).* FROM orders o WHERE o.id = $i AND o.mail IS NOT NULL RETURNING *",
 		"INSERT INTO company SELECT 5, email FROM contact WHERE id = $i RETURNING *",
 		"INSERT INTO v_contact (id, email, name) VALUES (" . (40 + upto(60)) . ", 'v$i', " . one("'Name 5'", "'Name 6'") . ") RETURNING *",
 		"INSERT INTO contact DEFAULT VALUES",
