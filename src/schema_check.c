@@ -171,19 +171,27 @@ check_relation(const Check *check)
 					 "DROP RULE first, and use a trigger instead.");
 }
 
+/* Does NULL, which stands in for a value, break a constraint of the domain? */
 static bool
 domain_refuses_null(Oid typid)
 {
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
-	Form_pg_type form;
-	bool		result;
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool result = false;
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for type %u", typid);
-	form = (Form_pg_type) GETSTRUCT(tuple);
-	result = form->typtype == TYPTYPE_DOMAIN &&
-		(form->typnotnull || domain_refuses_null(form->typbasetype));
-	ReleaseSysCache(tuple);
+	PG_TRY();
+	{
+		domain_check((Datum) 0, true, typid, NULL, NULL);
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) !=
+			ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		result = true;
+	}
+	PG_END_TRY();
 	return result;
 }
 

@@ -146,7 +146,6 @@ UPDATE sealed SET t = t || '!' WHERE id = 11;
 PREPARE q AS SELECT id FROM sealed WHERE t = $1;
 EXECUTE q ('no value');
 INSERT INTO sealed SELECT id + 60, t, v FROM sealed WHERE id = 11;
-DO $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM sealed LOOP PERFORM r.t; END LOOP; END $$;
 SQL
 	my $log = substr(slurp_file($node->logfile), $offset);
 
