@@ -109,6 +109,8 @@ sub rows
 
 	return sort split /\n/, $output if $statement->{kind} eq 'lines';
 	$output =~ s/\n\z//;
+	# which of 1 and 1.00, which are equal, stands for a group is open
+	$output =~ s/(?<=\d)\.(\d*?)0+(?!\d)/$1 eq '' ? '' : ".$1"/ge;
 	@rows = map { [ split /\x1f/, $_, -1 ] } split /\x1e/, $output, -1;
 	return () unless @rows;
 	my @keep = grep { $rows[0][$_] ne 'gdpr_sealed' } 0 .. $#{ $rows[0] };

@@ -39,6 +39,8 @@ my %ASSIGNED = (
 	line => [qw(what what qty)],
 	message => [qw(body body reply)]);
 my $alias;
+our @ctes;		# of the query in the making: { name, kinds }
+our @around;		# columns of FROM items before, for LATERAL
 
 sub differential_schema
 {
@@ -201,6 +203,13 @@ sub relation
 	my $roll = rand();
 
 	return subquery($depth - 1) if $depth > 0 && $roll < 0.25;
+	if (@ctes && chance(0.4))
+	{
+		my $cte = one(@ctes);
+		my $a = 'w' . ++$alias;
+		my $i = 0;
+		return { sql => "$cte->{name} $a", cols => [ map { [ "$a.c" . $i++, $_ ] } @{ $cte->{kinds} } ] };
+	}
 	my $table = $roll < 0.5 ? 'contact' : one('orders', 'orders', 'line', 'message', 'company', 'v_contact', 'v_upper', 'v_totals');
 	my $a = 'a' . ++$alias;
 	my $columns = $COLUMNS{$table};
@@ -212,6 +221,8 @@ sub relation
 		$columns = $f =~ /rows/ ? $COLUMNS{contact} : { id => 'n', email => 't' };
 		return { sql => "$f $a", cols => [ map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns ] };
 	}
+	return { sql => "(SELECT * FROM $table ORDER BY id LIMIT " . (5 + upto(20)) . ") $a", cols => [ map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns ] }
+	  if chance(0.05) && $table ne 'v_totals';
 	return { sql => "$only$table $a", cols => [ map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns ] };
 }
 
@@ -221,9 +232,14 @@ sub subquery
 {
 	my ($depth) = @_;
 	my $a = 's' . ++$alias;
+	my @outer = @around;
+	local @around = ();
 	my ($from, $cols) = from($depth);
+
+	@around = @outer;
 	my @picks = some(1 + upto(4), plain(@$cols));
-	my $where = chance(0.6) ? ' WHERE ' . condition($cols, $depth - 1) : '';
+	my $lateral = @around && chance(0.5);
+	my $where = $lateral ? ' WHERE ' . condition([ @$cols, @around ], $depth - 1) : chance(0.6) ? ' WHERE ' . condition($cols, $depth - 1) : '';
 	my $roll = rand();
 	my $i = 0;
 	my $list = join(', ', map { "$_->[0] AS c" . $i++ } @picks);
@@ -248,6 +264,7 @@ sub subquery
 	else
 	{
 		my $kind = $picks[0][1];
+		local @around = ();
 		my ($from2, $cols2) = from(0);
 		my @second = grep { $_->[1] eq $kind } @$cols2;
 
@@ -256,7 +273,7 @@ sub subquery
 		@kinds = ($kind);
 	}
 	$i = 0;
-	return { sql => one('', '', 'LATERAL ') . "($body) $a", cols => [ map { [ "$a.c" . $i++, $_ ] } @kinds ] };
+	return { sql => ($lateral ? 'LATERAL ' : '') . "($body) $a", body => $body, kinds => \@kinds, cols => [ map { [ "$a.c" . $i++, $_ ] } @kinds ] };
 }
 
 # FROM with joins: its text and the columns
@@ -269,6 +286,7 @@ sub from
 
 	for (1 .. one(0, 0, 1, 1, 2))
 	{
+		local @around = chance(0.4) ? plain(@cols) : ();
 		my $next = relation($depth - 1);
 		my $join = one('JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', 'JOIN', 'LEFT JOIN');
 		my @pairs;
@@ -278,7 +296,11 @@ sub from
 		{
 			push @pairs, map { [ $x->[0], $_->[0] ] } grep { $x->[1] ne 'x' && $_->[1] eq $x->[1] } @{ $next->{cols} };
 		}
-		if (@pairs)
+		if ($first->{sql} =~ /^(contact|orders|line|message) / && $next->{sql} =~ /^(contact|orders|line|message|v_contact) / && $sql !~ / JOIN / && chance(0.2))
+		{
+			$sql = "$sql $join $next->{sql} USING (id)";
+		}
+		elsif (@pairs)
 		{
 			my $pair = one(@pairs);
 			my $on = "$pair->[0] = $pair->[1]";
@@ -314,14 +336,15 @@ sub condition
 	return "$x LIKE '%" . upto(9) . "%'" if $roll < 0.74 && $kind eq 't';
 	if ($roll < 0.84 && $depth >= 0)
 	{
+		local @around = ();
 		my $s = subquery(0);
 		my @same = grep { $_->[1] eq $kind } @{ $s->{cols} };
 
-		$s->{sql} =~ s/^LATERAL //;
 		return "$x " . one('IN', 'IN', 'NOT IN', '= ANY', '<> ALL') . ' (SELECT ' . one(@same)->[0] . " FROM $s->{sql})" if @same;
 	}
 	if ($roll < 0.93 && $depth >= 0)
 	{
+		local @around = ();
 		my $s = relation(0);
 		my @same = grep { $_->[1] eq $kind } @{ $s->{cols} };
 
@@ -340,7 +363,47 @@ sub condition
 
 # ---------- statements ----------
 
+# WITH and the names it brings, for the query that is made meanwhile
+sub with
+{
+	my $text = '';
+
+	for (1 .. one(1, 1, 2))
+	{
+		my $s = subquery(1);
+		my $name = 'cte' . ++$alias;
+		my $i = 0;
+
+		$text .= ($text eq '' ? 'WITH ' : ', ') . "$name (" . join(', ', map { 'c' . $i++ } @{ $s->{kinds} }) . ') AS '
+		  . one('', '', 'MATERIALIZED ', 'NOT MATERIALIZED ') . "($s->{body})";
+		push @ctes, { name => $name, kinds => $s->{kinds} };
+	}
+	return "$text ";
+}
+
+sub scalar_subquery
+{
+	my ($cols) = @_;
+	local @around = ();
+	my $s = relation(0);
+	my $outer = one(plain(@$cols));
+	my @same = grep { $_->[1] eq $outer->[1] } @{ $s->{cols} };
+
+	return 'NULL' unless @same;
+	my $inner = one(@same)->[0];
+	return '(SELECT ' . one("max(" . one(plain(@{ $s->{cols} }))->[0] . '::text)', 'count(*)', "count(DISTINCT $inner)") . " FROM $s->{sql} WHERE $inner = $outer->[0])";
+}
+
 sub select_body
+{
+	local @ctes = ();
+	my $with = chance(0.15) ? with() : '';
+	my ($body, @more) = select_from();
+
+	return ($with . ($with && $body =~ /^WITH / ? "SELECT * FROM ($body) deeper" : $body), @more);
+}
+
+sub select_from
 {
 	my ($from, $cols) = from(2);
 	my $where = chance(0.85) ? ' WHERE ' . condition($cols, 1) : '';
@@ -354,6 +417,8 @@ sub select_body
 	my $key = $keys[0][0];
 	my $last = $picks[-1][0];
 
+	return ("SELECT $list FROM $from$where FOR " . one('UPDATE', 'SHARE', 'NO KEY UPDATE'), 0) if $roll < 0.04;
+	return ("SELECT $list, " . scalar_subquery($cols) . ' AS sub' . one('', ', ' . scalar_subquery($cols) . ' AS sub2') . " FROM $from$where", 0) if $roll < 0.1;
 	return ("SELECT $list FROM $from$where", scalar @picks, grep { $_->[1] eq 'x' } @picks) if $roll < 0.42;
 	return ("SELECT DISTINCT " . join(', ', map { "$_->[0]::text" } @picks) . " FROM $from$where", scalar @picks) if $roll < 0.5;
 	if ($roll < 0.68)
@@ -445,6 +510,43 @@ sub update_from
 		"UPDATE message SET id = -id WHERE id % 10 = " . upto(10) . ' RETURNING *',
 		"UPDATE v_contact SET name = " . one("'Name 5'", "'Name 55'", "name || email") . " WHERE id = $i RETURNING *",
 		"SELECT f_change($i, 'f')");
+}
+
+# What is written does not depend on which of several matches is taken.
+sub write_with_source
+{
+	my $table = one('contact', 'orders', 'line', 'message');
+	my $column = one(grep { !/email|phone/ } @{ $ASSIGNED{$table} });
+	my ($from, $cols) = from(1);
+	my @pairs;
+
+	for my $t (columns_of($table, 't'))
+	{
+		push @pairs, map { "$t->[0] = $_->[0]" } grep { $t->[1] ne 'x' && $_->[1] eq $t->[1] } @$cols;
+	}
+	my $on = @pairs ? one(@pairs) : 'true';
+	my $where = "$on AND t.id % 7 = " . upto(7) . (chance(0.6) ? ' AND ' . condition([ @$cols, columns_of($table, 't') ], 0) : '');
+	my $roll = rand();
+
+	return "UPDATE $table t SET $column = " . value($table, $column) . " FROM $from WHERE $where" . one('', ' RETURNING t.*', ' RETURNING t.id') if $roll < 0.4;
+	return "DELETE FROM " . one('line', 'message') . " t USING $from WHERE t.id % 23 = " . upto(23) . ' AND ' . condition([ @$cols, [ 't.id', 'n' ] ], 0) . one('', ' RETURNING t.*') if $roll < 0.5;
+	if ($roll < 0.7)
+	{
+		my $s = subquery(1);
+		my @same = map { my $t = $_; map { "$t->[0] = $_->[0]" } grep { $_->[1] eq $t->[1] } @{ $s->{cols} } } grep { $_->[1] ne 'x' } columns_of($table, 't');
+
+		return "MERGE INTO $table t USING $s->{sql} ON " . (@same ? one(@same) : 'false') . ' AND t.id % 5 = ' . upto(5)
+		  . ' WHEN MATCHED' . (chance(0.5) ? ' AND ' . condition([ @{ $s->{cols} }, columns_of($table, 't') ], -1) : '') . " THEN UPDATE SET $column = " . value($table, $column)
+		  . ' WHEN MATCHED THEN DO NOTHING';
+	}
+	my @text = grep { $_->[1] =~ /[tcp]/ } @$cols;
+	my @texts = some(2, @text ? @text : (plain(@$cols))[0]);
+	my $list = join(', ', map { "$_->[0]::text" } @texts);
+	my $first = "left($texts[0][0]::text, 60)";
+
+	return 'INSERT INTO ' . one("message (id, sender_id, body, reply) SELECT 20000 + row_number() OVER (ORDER BY $list), 1, $first, $texts[-1][0]::text",
+		"orders (id, contact_id, item, mail) SELECT 20000 + row_number() OVER (ORDER BY $list), 2, $texts[-1][0]::text, $first")
+	  . ' FROM ' . $from . ' WHERE ' . condition($cols, 0) . " ORDER BY $list LIMIT 4 ON CONFLICT " . one('DO NOTHING', '(id) DO NOTHING') . one('', ' RETURNING *');
 }
 
 sub row_of
@@ -579,6 +681,8 @@ sub cursor
 		[ "DECLARE k SCROLL CURSOR FOR SELECT id, email, name FROM contact WHERE name >= 'Name $i' ORDER BY id", 'FETCH 3 FROM k', 'FETCH BACKWARD 1 FROM k', 'MOVE 2 IN k', 'FETCH ALL FROM k', 'CLOSE k' ],
 		[ "DECLARE k CURSOR FOR SELECT * FROM contact WHERE id = 1 + $i FOR UPDATE", 'FETCH k', "UPDATE contact SET name = 'current' WHERE CURRENT OF k RETURNING *", 'CLOSE k' ],
 		[ "DECLARE k CURSOR FOR SELECT id, item FROM orders WHERE id = 1 + $i", 'FETCH k', 'DELETE FROM orders WHERE CURRENT OF k', 'CLOSE k' ],
+		[ "DECLARE k BINARY CURSOR FOR SELECT email, name FROM contact WHERE company = $i ORDER BY id", 'FETCH 2 FROM k', 'CLOSE k' ],
+		[ "DECLARE h CURSOR WITH HOLD FOR SELECT id, email, tags FROM contact WHERE name = 'Name $i' ORDER BY id", 'FETCH 1 FROM h' ],
 		[ "SELECT id, name FROM contact WHERE id > 3 * $i ORDER BY id LIMIT 3 FOR UPDATE SKIP LOCKED" ],
 		[ "CREATE TEMP TABLE tmp ON COMMIT DROP AS SELECT email, upper(name) FROM contact", 'SELECT * FROM tmp ORDER BY 1, 2', 'DROP TABLE tmp' ])->@*;
 }
@@ -590,7 +694,7 @@ sub one_statement
 	return query() if $roll < 0.55;
 	return prepared() if $roll < 0.63;
 	return copy() if $roll < 0.66;
-	return { kind => 'rows', sql => $roll < 0.76 ? update() : $roll < 0.81 ? update_from() : $roll < 0.88 ? insert()
+	return { kind => 'rows', sql => $roll < 0.74 ? update() : $roll < 0.77 ? write_with_source() : $roll < 0.81 ? update_from() : $roll < 0.88 ? insert()
 		  : $roll < 0.91 ? insert_select() : $roll < 0.93 ? delete_() : $roll < 0.95 ? merge()
 		  : "SELECT f_mail(" . upto(60) . "), f_loop('Name " . upto(7) . "')" };
 }
@@ -609,6 +713,7 @@ sub transaction
 	# psql would read the rows of a COPY that fails for want of a transaction
 	@result = grep { !ref $_ || !$_->{copy} } @result;
 	push @result, one('COMMIT', 'COMMIT', 'ROLLBACK');
+	push @result, { kind => 'ordered', sql => 'FETCH ALL FROM h' }, 'CLOSE h' if grep { ref $_ && $_->{sql} =~ /WITH HOLD/ } @result;
 	return map { ref $_ ? $_ : { kind => 'rows', sql => $_ } } @result;
 }
 
@@ -633,6 +738,7 @@ sub differential_statements
 	my $turn = 0;
 
 	srand($seed);
+	@ctes = @around = ();
 	$alias = 0;
 	$prepared = 0;
 	while (@result < $n)
