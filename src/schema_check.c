@@ -177,10 +177,13 @@ domain_refuses_null(Oid typid)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool result = false;
+	Oid			input;
+	Oid			ioparam;
 
+	getTypeInputInfo(typid, &input, &ioparam);
 	PG_TRY();
 	{
-		domain_check((Datum) 0, true, typid, NULL, NULL);
+		(void) OidInputFunctionCall(input, NULL, ioparam, -1);
 	}
 	PG_CATCH();
 	{
