@@ -223,7 +223,11 @@ sub relation
 	}
 	return { sql => "(SELECT * FROM $table ORDER BY id LIMIT " . (5 + upto(20)) . ") $a", cols => [ map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns ] }
 	  if chance(0.05) && $table ne 'v_totals';
-	return { sql => "$only$table $a", cols => [ map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns ] };
+	my @cols = map { [ "$a.$_", $columns->{$_} ] } sort keys %$columns;
+
+	push @cols, some(1, [ "($a.home).city", 't' ], [ "$a.tags[2]", 't' ], [ "($a.note ->> 'k')", 't' ], [ "coalesce($a.nick, $a.email)::text", 't' ])
+	  if $table eq 'contact' && chance(0.3);
+	return { sql => "$only$table $a", cols => \@cols };
 }
 
 sub plain { return grep { $_->[1] ne 'x' } @_; }
@@ -509,6 +513,10 @@ sub update_from
 		"UPDATE line SET id = id + 1000 WHERE id = $i RETURNING id, what",
 		"UPDATE message SET id = -id WHERE id % 10 = " . upto(10) . ' RETURNING *',
 		"UPDATE v_contact SET name = " . one("'Name 5'", "'Name 55'", "name || email") . " WHERE id = $i RETURNING *",
+		"UPDATE contact SET home.city = 'city' || id, tags[2] = name, tags[4] = 'far' WHERE id % 12 = $i % 12 RETURNING id, home, tags",
+		"UPDATE contact SET home = ROW('a', (home).city), tags = tags || email::text, note = note || jsonb_build_object('m', email) WHERE id = $i RETURNING *",
+		"INSERT INTO contact (id, name, home.city, tags[1]) VALUES ($i, 'parts', 'c', 't') ON CONFLICT (id) DO UPDATE SET home.street = EXCLUDED.name, tags[1:2] = ARRAY[contact.name, EXCLUDED.tags[1]] RETURNING id, home, tags",
+		"UPDATE contact SET email = (SELECT min(x.email) FROM contact x WHERE x.id > contact.id) || '+' WHERE id = $i RETURNING email",
 		"SELECT f_change($i, 'f')");
 }
 
