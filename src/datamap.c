@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -595,8 +596,48 @@ link_order(const void *a, const void *b)
 }
 
 /*
+ * Does the map have every column that the constraint of a protected table
+ * names?  Not while pg_restore -j is loading it.
+ */
+static bool
+has_constrained_columns(const TableMap *table)
+{
+	Oid			constraint = get_relation_constraint_oid(table->relid,
+														 "gdpr_sealed_check",
+														 true);
+	HeapTuple	tuple;
+	Datum		attnums;
+	bool		isnull;
+	Datum	   *elements;
+	int			n;
+	bool		complete = true;
+
+	if (!OidIsValid(constraint))
+		return true;
+	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for constraint %u", constraint);
+	attnums = SysCacheGetAttr(CONSTROID, tuple, Anum_pg_constraint_conkey,
+							  &isnull);
+	deconstruct_array(DatumGetArrayTypeP(attnums), INT2OID, sizeof(int16),
+					  true, TYPALIGN_SHORT, &elements, NULL, &n);
+	while (complete && n-- > 0)
+	{
+		AttrNumber	attnum = DatumGetInt16(elements[n]);
+		int			i = 0;
+
+		while (i < table->nkeys && table->keys[i] != attnum)
+			i++;
+		complete = attnum == table->sealed_attnum || i < table->nkeys ||
+			datamap_column_at(table, attnum) != NULL;
+	}
+	ReleaseSysCache(tuple);
+	return complete;
+}
+
+/*
  * Pointers between the parts, once nothing is reallocated any more.  False if
- * a link is missing, as while pg_restore -j is loading the map.
+ * a part is missing, as while pg_restore -j is loading the map.
  */
 static bool
 finish_table(TableMap *table)
@@ -619,7 +660,7 @@ finish_table(TableMap *table)
 			return false;
 		table->by_attnum[column->attnum] = column;
 	}
-	return true;
+	return has_constrained_columns(table);
 }
 
 static MapCache *

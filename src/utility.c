@@ -373,7 +373,6 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			break;
 
 		case T_AlterEnumStmt:
-		case T_AlterTableStmt:
 		case T_AlterDomainStmt:
 		case T_AlterObjectSchemaStmt:
 		case T_AlterPublicationStmt:
@@ -388,6 +387,8 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			ddl = datamap_oids() != NULL && datamap_any_protected();
 			break;
 
+		case T_AlterTableStmt:
+			/* also of tables whose data map is not loaded yet */
 		case T_RenameStmt:
 			/* also of tables that are declared only */
 			ddl = datamap_oids() != NULL;
@@ -410,6 +411,8 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				  dest, qc);
 	if (relids != NIL)
 		utility_after_ddl(stmt, relids);
+	if (ddl && IsA(stmt, AlterTableStmt))
+		utility_restore_always(stmt);
 	if (wake)
 		keystore_wake_worker();
 }

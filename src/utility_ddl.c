@@ -20,6 +20,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -655,38 +656,49 @@ notice_useless_index(TableMap *map, IndexStmt *stmt)
 
 /*
  * ENABLE TRIGGER ALL, which pg_restore --disable-triggers ends with, makes
- * triggers that fire always fire in ordinary sessions only.
+ * triggers that fire always fire in ordinary sessions only.  Ours of any
+ * table, as the data map may not be loaded yet, and of those in schema gdpr.
  */
-static void
-restore_always(AlterTableStmt *stmt)
+void
+utility_restore_always(Node *stmt)
 {
-	static const char *const own[] = {
-		GUARD_OPEN_TRIGGER, GUARD_SEAL_TRIGGER, GUARD_RELINK_TRIGGER,
-		GUARD_LATE_TRIGGER, GUARD_DELETE_TRIGGER
-	};
-	List	   *relids;
+	AlterTableStmt *alter = (AlterTableStmt *) stmt;
+	Relation	rel;
 	StringInfoData command;
 	bool		enabled = false;
+	int			found = 0;
 	ListCell   *lc;
 
-	foreach(lc, stmt->cmds)
+	foreach(lc, alter->cmds)
 	{
 		AlterTableType subtype = lfirst_node(AlterTableCmd, lc)->subtype;
 
 		enabled = enabled || subtype == AT_EnableTrigAll ||
 			subtype == AT_EnableTrigUser;
 	}
-	relids = enabled ? add_protected(NIL, stmt->relation) : NIL;
-	if (relids == NIL)
+	if (!enabled || alter->objtype != OBJECT_TABLE)
+		return;
+	CommandCounterIncrement();
+	rel = relation_openrv_extended(alter->relation, AccessShareLock, true);
+	if (rel == NULL)
 		return;
 
 	initStringInfo(&command);
 	appendStringInfo(&command, "ALTER TABLE %s",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(linitial_oid(relids))),
-												get_rel_name(linitial_oid(relids))));
-	for (int i = 0; i < lengthof(own); i++)
-		appendStringInfo(&command, "%s ENABLE ALWAYS TRIGGER %s",
-						 i > 0 ? "," : "", quote_identifier(own[i]));
+					 datamap_relation_name(RelationGetRelid(rel)));
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (get_func_namespace(trigger->tgfoid) == datamap_oids()->schema &&
+			trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+			appendStringInfo(&command, "%s ENABLE ALWAYS TRIGGER %s",
+							 found++ > 0 ? "," : "",
+							 quote_identifier(trigger->tgname));
+	}
+	relation_close(rel, NoLock);
+	if (found == 0)
+		return;
 	SPI_connect();
 	if (SPI_execute(command.data, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not enable the triggers of a protected table");
@@ -708,9 +720,6 @@ utility_after_ddl(Node *stmt, List *relids)
 	foreach(lc, relids)
 		datamap_table_altered(lfirst_oid(lc));
 	CommandCounterIncrement();
-
-	if (IsA(stmt, AlterTableStmt))
-		restore_always((AlterTableStmt *) stmt);
 
 	foreach(lc, relids)
 	{

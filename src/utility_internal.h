@@ -18,4 +18,7 @@ extern List *utility_before_ddl(Node *stmt);
 /* After it: refuses what the statement has made of those tables. */
 extern void utility_after_ddl(Node *stmt, List *relids);
 
+/* After an ALTER TABLE of any table: our triggers fire always. */
+extern void utility_restore_always(Node *stmt);
+
 #endif							/* GDPR_UTILITY_INTERNAL_H */
