@@ -486,10 +486,11 @@ add_link(TableMap *table, const Datum *values)
 	link->via = via;
 	link->parent_relid = mapped_relation(DatumGetInt32(values[ML_PARENT]));
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(link->parent_relid)))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("the table through which table \"%s\" leads to a person does not exist",
-						get_rel_name(table->relid))));
+	{
+		/* not loaded yet, or being dropped, and this table after it */
+		table->incomplete = true;
+		return;
+	}
 	link->ncolumns = read_attnums(table, table->relid,
 								  values[ML_COLUMN_NAMES], link->columns);
 	read_attnums(table, link->parent_relid, values[ML_PARENT_COLUMN_NAMES],
@@ -645,6 +646,8 @@ finish_table(TableMap *table)
 	int			i;
 	int			j;
 
+	if (table->incomplete)
+		return false;
 	qsort(table->links, table->nlinks, sizeof(LinkMap), link_order);
 	if (table->ncolumns > 0)
 		qsort(table->columns, table->ncolumns, sizeof(ColumnMap),

@@ -94,6 +94,7 @@ typedef struct TableMap
 	ColumnMap **by_attnum;		/* natts + 1 entries, NULL where not personal */
 	MemoryContext context;		/* holds all of it; modules may hang state below */
 	void	   *check_state;	/* prepared CHECK constraints */
+	bool		incomplete;		/* a table that it links to does not exist */
 	char	   *missing;		/* a column of the map that does not exist: the
 								 * look-ups raise the error */
 } TableMap;
