@@ -146,6 +146,29 @@ REVOKE ALL ON FUNCTION gdpr.fork_keystore(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION gdpr.fork_keystore(boolean) IS
     'Gives a copied database a keystore of its own, with a new id, and returns that; own: also if the keystore is this database''s, as on a copy of a server that goes on running.';
 
+CREATE FUNCTION gdpr.keystore_files(
+        OUT id       uuid,
+        OUT path     text,
+        OUT database name,
+        OUT bytes    bigint,
+        OUT modified timestamptz)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'gdpr_keystore_files';
+REVOKE ALL ON FUNCTION gdpr.keystore_files() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gdpr.keystore_files() TO pg_monitor;
+COMMENT ON FUNCTION gdpr.keystore_files() IS
+    'The keystore files of this server and the database that each belongs to; NULL: none of this server, as after DROP DATABASE.';
+
+CREATE FUNCTION gdpr.destroy_keystore(id uuid) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'gdpr_destroy_keystore';
+REVOKE ALL ON FUNCTION gdpr.destroy_keystore(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.destroy_keystore(uuid) IS
+    'Overwrites and removes a keystore that belongs to no database of this server, and its key-encryption keys: every backup of its database is unreadable then. Takes effect at once, whether or not the transaction commits.';
+
 CREATE FUNCTION gdpr.puncture_at_commit(
         number bigint, category smallint DEFAULT NULL, erasure uuid DEFAULT NULL)
     RETURNS void

@@ -350,6 +350,13 @@ extern KeyfileResult keyfile_rewrite(Keyfile *kf, const char *path,
 extern KeyfileResult keyfile_destroy(Keyfile *kf, KeyfileError *err);
 
 /*
+ * Overwrite and remove the keystore at path, which nobody has open, and what
+ * an interrupted rewrite left beside it; for a keystore that has no KEK any
+ * more, too.
+ */
+extern KeyfileResult keyfile_discard(const char *path, KeyfileError *err);
+
+/*
  * Fault injection for tests: every write, fsync, rename and unlink counts.
  * At number keyfile_fault_point (1 = the next one; 0 = off) and, if
  * keyfile_fault_sticky, at every later one, it dies or fails as said.

@@ -431,3 +431,16 @@ keyfile_destroy(Keyfile *kf, KeyfileError *err)
 	keyfile_drop_cache(kf);
 	return kf_zero(kf->fd, 0, st.st_size, err);
 }
+
+KeyfileResult
+keyfile_discard(const char *path, KeyfileError *err)
+{
+	char	   *leftover = kf_new_path(path);
+	KeyfileResult result;
+
+	if (leftover == NULL)
+		return kf_error(err, KEYFILE_NO_MEMORY);
+	result = kf_discard(leftover, err);
+	free(leftover);
+	return result == KEYFILE_OK ? kf_discard(path, err) : result;
+}

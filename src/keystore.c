@@ -138,6 +138,7 @@ startup_shared_memory(void)
 		keystore_shared->lock = &locks[0].lock;
 		pg_atomic_init_u64(&keystore_shared->generation_source, 0);
 		pg_atomic_init_u32(&keystore_shared->look_everywhere, 1);
+		pg_atomic_init_u64(&keystore_shared->answer, 0);
 		for (i = 0; i < KEYSTORE_ENTRIES; i++)
 		{
 			KeystoreEntry *entry = &keystore_shared->entries[i];

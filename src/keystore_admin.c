@@ -208,6 +208,7 @@ gdpr_create_keystore(PG_FUNCTION_ARGS)
 	}
 
 	random_uuid(id);
+	keystore_lock(id);			/* until the transaction ends */
 	keystore_path(id, text, path);
 	note_created(id);
 	fill_identity(&identity, id, 1);
@@ -339,6 +340,7 @@ copy_keystore(const uint8 id[UUID_LEN])
 	KeyfileError err = {0};
 	KeyfileResult result;
 
+	keystore_lock(id);			/* until the transaction ends */
 	keystore_path(id, text, path);
 	note_created(id);
 	keystore_kek_create(text, 1, kek);

@@ -82,6 +82,7 @@ typedef struct KeystoreShared
 	pg_atomic_uint64 generation_source;
 	Latch	   *launcher;		/* of the worker's launcher; NULL: none */
 	pg_atomic_uint32 look_everywhere;	/* it should look at every database */
+	pg_atomic_uint64 answer;	/* of a worker, see worker_ask_database() */
 	KeystoreEntry entries[KEYSTORE_ENTRIES];
 } KeystoreShared;
 

@@ -39,6 +39,14 @@
 
 PGDLLEXPORT void gdpr_launcher_main(Datum arg);
 PGDLLEXPORT void gdpr_worker_main(Datum arg);
+PGDLLEXPORT void gdpr_asking_main(Datum arg);
+
+/* What a worker of gdpr_asking_main is asked, in bgw_extra */
+typedef struct Question
+{
+	uint32		serial;
+	uint8		id[UUID_LEN];
+} Question;
 
 void
 worker_init(void)
@@ -84,6 +92,35 @@ gdpr_worker_main(Datum arg)
 	proc_exit(0);
 }
 
+/*
+ * The worker that answers worker_ask_database(), also in a database that
+ * allows no connections.
+ */
+void
+gdpr_asking_main(Datum arg)
+{
+	Question	question;
+	uint8		id[UUID_LEN];
+	bool		claims;
+
+	memcpy(&question, MyBgworkerEntry->bgw_extra, sizeof(Question));
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	claims = OidIsValid(get_extension_oid("gdpr", true)) &&
+		OidIsValid(keystore_relation("keystore_identity", true)) &&
+		keystore_identity(id, NULL) &&
+		memcmp(id, question.id, UUID_LEN) == 0;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pg_atomic_write_u64(&keystore_shared->answer,
+						(uint64) question.serial << 1 | (claims ? 1 : 0));
+	proc_exit(0);
+}
+
 /* The launcher */
 
 static void
@@ -94,7 +131,7 @@ forget_latch(int code, Datum arg)
 
 /* Runs a worker to its end; false: it could not be started. */
 static bool
-run_worker(Oid database)
+run_worker(Oid database, const char *function, const Question *question)
 {
 	BackgroundWorker worker = {0};
 	BackgroundWorkerHandle *handle;
@@ -104,7 +141,9 @@ run_worker(Oid database)
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, LIBRARY, sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "gdpr_worker_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
+	if (question != NULL)
+		memcpy(worker.bgw_extra, question, sizeof(Question));
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "gdpr worker for database %u", database);
 	strlcpy(worker.bgw_type, "gdpr worker", sizeof(worker.bgw_type));
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
@@ -120,6 +159,24 @@ run_worker(Oid database)
 		(void) WaitForBackgroundWorkerShutdown(handle);
 	pfree(handle);
 	return true;
+}
+
+/* An answer that is not to this question is none. */
+bool
+worker_ask_database(Oid database, const uint8 id[UUID_LEN], bool *claims)
+{
+	Question	question;
+	uint64		answer;
+
+	memset(&question, 0, sizeof(question));
+	question.serial = (uint32)
+		pg_atomic_add_fetch_u64(&keystore_shared->generation_source, 1);
+	memcpy(question.id, id, UUID_LEN);
+	if (!run_worker(database, "gdpr_asking_main", &question))
+		return false;
+	answer = pg_atomic_read_u64(&keystore_shared->answer);
+	*claims = (answer & 1) != 0;
+	return answer >> 1 == question.serial;
 }
 
 static List *
@@ -222,7 +279,7 @@ look_around(void)
 	{
 		Oid			database = lfirst_oid(cell);
 
-		if (!list_member_oid(connectable, database) || run_worker(database))
+		if (!list_member_oid(connectable, database) || run_worker(database, "gdpr_worker_main", NULL))
 			continue;
 		if (everywhere)
 			pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
