@@ -162,7 +162,7 @@ COMMENT ON FUNCTION gdpr.keystore_files() IS
     'The keystore files of this server and the database that each belongs to; NULL: none of this server, as after DROP DATABASE.';
 
 CREATE FUNCTION gdpr.destroy_keystore(id uuid) RETURNS void
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'gdpr_destroy_keystore';
 REVOKE ALL ON FUNCTION gdpr.destroy_keystore(uuid) FROM PUBLIC;

@@ -171,13 +171,18 @@ Datum
 gdpr_destroy_keystore(PG_FUNCTION_ARGS)
 {
 	static const uint8 everybody[UUID_LEN] = {0};
-	const uint8 *id = PG_GETARG_UUID_P(0)->data;
 	const char *directory = keystore_directory_path();
+	const uint8 *id;
 	char		text[KEYSTORE_ID_CHARS];
 	char		path[MAXPGPATH];
 	struct stat st;
 	KeyfileError err = {0};
 
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("id is NULL")));
+	id = PG_GETARG_UUID_P(0)->data;
 	keystore_format_id(id, text);
 	snprintf(path, sizeof(path), "%s/%s" FILE_SUFFIX, directory, text);
 	keystore_lock(id);

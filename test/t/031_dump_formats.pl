@@ -166,8 +166,10 @@ $other->command_checks_all([ 'pg_restore', '-a', '-d', $other->connstr('crm'), "
 # so those that can be, by way of a database of their own
 $other->safe_psql('postgres', 'CREATE DATABASE aside');
 $other->command_ok([ 'pg_restore', '-e', '-d', $other->connstr('aside'), "$dumps/tar" ], 'one table: restored aside');
-my $rows = $other->safe_psql('aside', "SET gdpr.physical = on; COPY (SELECT $columns{orders} FROM crm.orders WHERE person_id <> $gone) TO STDOUT");
-is(load($other, "crm.orders ($columns{orders})", $rows), '', 'one table: sealed rows are copied over');
+$other->command_ok([ 'psql', '-Xq', '-d', $other->connstr('aside'), '-c', 'SET gdpr.physical = on',
+		'-c', "\\copy (SELECT $columns{orders} FROM crm.orders WHERE person_id <> $gone) TO $dumps/orders.txt" ], 'one table: copied out as it is stored');
+$other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $other->connstr('crm'), '-c', "\\copy crm.orders ($columns{orders}) FROM $dumps/orders.txt" ],
+	'one table: and in');
 same_rows(revealed($other, 'crm', [ 'orders', 'person' ]), $revealed, qr/^(?!orders|person)|$except/, 'one table: and read');
 $other->safe_psql('postgres', 'DROP DATABASE aside');
 

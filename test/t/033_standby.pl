@@ -78,6 +78,17 @@ is(ask($session[0], 'EXECUTE p(7)'), '', 'then it is gone');
 is(ask($session[1], 'EXECUTE p(7)'), '', 'and in the other session');
 is($_->safe_psql('crm', "SELECT gdpr_test.life($number)"), 'forgotten', $_->name . ': its own keystore has the hole') foreach $standby, $other;
 
+# One that is behind does not know yet.
+$other->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+$other->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'});
+my $later = number_of($primary, 'crm', 10);
+$primary->safe_psql('crm', "SELECT gdpr.forget($later)");
+is(app($other, 'crm', 'SELECT name FROM crm.person WHERE id = 10'), 'Name-10-Zwart', 'a standby that is behind reads the forgotten');
+$other->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+caught_up($other);
+is(app($other, 'crm', 'SELECT count(*) FROM crm.person WHERE id = 10'), 0, 'until it has caught up');
+is($other->safe_psql('crm', "SELECT gdpr_test.life($later)"), 'forgotten', 'and destroyed the keys');
+
 # Unprotected, protected, and a new table, while they follow
 $primary->safe_psql('crm', "CALL gdpr.unprotect('crm.comment')");
 caught_up($standby, $none);

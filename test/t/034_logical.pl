@@ -83,6 +83,24 @@ unlike(plain_rows(), $plaintext, 'plain: without a value');
 is($plain->safe_psql('postgres', 'SELECT string_agg(gdpr_sealed, $$,$$ ORDER BY id) FROM crm.person'),
 	$publisher->safe_psql('crm', 'SELECT string_agg(gdpr_sealed::text, $$,$$ ORDER BY id) FROM crm.person'), 'plain: envelopes as text');
 
+# Columns only
+$plain->safe_psql('postgres', 'CREATE TABLE crm.invoice (id int PRIMARY KEY, person_id int)');
+$plain->safe_psql('postgres', "CREATE SUBSCRIPTION columns CONNECTION '" . $publisher->connstr . " dbname=crm' PUBLICATION columns");
+$plain->wait_for_subscription_sync($publisher, 'columns', 'postgres');
+is($plain->safe_psql('postgres', 'SELECT count(*), sum(person_id) FROM crm.invoice'), $persons . '|' . $persons * ($persons + 1) / 2, 'plain: a publication of columns');
+
+# A table of the subscriber alone, below replicated ones
+$keyed->safe_psql('crm', <<'SQL');
+CREATE TABLE crm.note (id int PRIMARY KEY, order_id int REFERENCES crm.orders, body text);
+INSERT INTO crm.note VALUES (1, 5, 'note');
+SELECT gdpr.declare_table('crm.note', via => 'order_id');
+SELECT gdpr.declare_column('crm.note', 'body', category => 'content');
+CALL gdpr.protect('crm.note');
+GRANT SELECT ON crm.note TO app;
+SQL
+my $whose = q{SELECT (SELECT gdpr.subject_number(gdpr_sealed) FROM crm.note) = gdpr.subject('crm.person', '%s')};
+is($keyed->safe_psql('crm', sprintf($whose, 5)), 't', 'keyed: a table of its own belongs to a replicated row');
+
 # Changes
 
 sub caught_up
@@ -113,6 +131,8 @@ for my $node ($keyed, $keyless)
 }
 same_rows(revealed($keyed, 'crm'), revealed($publisher, 'crm'), undef, 'keyed: and are read');
 is(app($keyed, 'crm', q{SELECT id FROM crm.person WHERE lower(email) = 'changed@xample.test'}), 2, 'keyed: and found');
+is($keyed->safe_psql('crm', sprintf($whose, 4)), 't', 'keyed: what the publisher relinks, its own table below follows');
+is(app($keyed, 'crm', 'SELECT body FROM crm.note'), 'note', 'keyed: and is read');
 unlike(plain_rows(), $plaintext, 'plain: no value in changes either');
 is($plain->safe_psql('postgres', 'SELECT city FROM crm.person WHERE id = 1'), 'elsewhere', 'plain: changes arrive');
 
