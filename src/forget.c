@@ -49,21 +49,23 @@ rows_query(TableMap *table, bool erase, bool one_row)
 }
 
 /*
- * Deferrable foreign keys that refer to the table, as SET CONSTRAINTS takes
- * them; NULL if there are none.  SPI is connected.
+ * Foreign keys that refer to the table and are deferrable, or (deferred)
+ * initially deferred, as SET CONSTRAINTS takes them; NULL if there are none.
+ * SPI is connected.
  */
 static char *
-deferrable_references(TableMap *table)
+references_to(TableMap *table, bool deferred)
 {
-	Oid			type = OIDOID;
-	Datum		relid = ObjectIdGetDatum(table->relid);
+	Oid			types[2] = {OIDOID, BOOLOID};
+	Datum		args[2] = {ObjectIdGetDatum(table->relid), BoolGetDatum(deferred)};
 
 	if (SPI_execute_with_args("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
 							  " FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n"
 							  " ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
 							  " WHERE c.confrelid OPERATOR(pg_catalog.=) $1"
-							  " AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.condeferrable",
-							  1, &type, &relid, NULL, true, 1) != SPI_OK_SELECT)
+							  " AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.condeferrable"
+							  " AND (c.condeferred OR NOT $2)",
+							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for foreign keys");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
@@ -74,7 +76,7 @@ deferrable_references(TableMap *table)
  * Deletes the rows of a person in a protected table, or (erase) removes the
  * person's values from its rows; category NULL: all; row NULL: all rows.
  * Returns how many rows.  As the table's owner; after a deletion, deferred
- * foreign keys to the table have been checked.
+ * foreign keys to the table have been checked, and are deferred again.
  */
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
@@ -87,7 +89,8 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	GuardMode	before;
 	volatile int64 rows = 0;
 	bool		one_row = !PG_ARGISNULL(4);
-	char	   *constraints;
+	char	   *deferrable = NULL;
+	char	   *deferred = NULL;
 	Oid			user;
 	int			sec_context;
 
@@ -110,7 +113,11 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
 
 	SPI_connect();
-	constraints = forget.erase ? NULL : deferrable_references(table);
+	if (!forget.erase)
+	{
+		deferrable = references_to(table, false);
+		deferred = references_to(table, true);
+	}
 	GetUserIdAndSecContext(&user, &sec_context);
 	before = guard_set_mode(forget);
 	PG_TRY();
@@ -124,10 +131,14 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 								  0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;
-		if (constraints != NULL &&
-			SPI_execute(psprintf("SET CONSTRAINTS %s IMMEDIATE", constraints),
+		if (deferrable != NULL &&
+			SPI_execute(psprintf("SET CONSTRAINTS %s IMMEDIATE", deferrable),
 						false, 0) < 0)
 			elog(ERROR, "could not check foreign keys");
+		if (deferred != NULL &&
+			SPI_execute(psprintf("SET CONSTRAINTS %s DEFERRED", deferred),
+						false, 0) < 0)
+			elog(ERROR, "could not defer foreign keys again");
 	}
 	PG_FINALLY();
 	{

@@ -393,9 +393,8 @@ keystore_announce(KeystoreEntry *entry, const Keyfile *file)
 	move_generation(entry);
 }
 
-/* Opens the file in this process; the caller holds reader or writer. */
 static KeyfileResult
-open_file(KeyfileError *err)
+open_file_as(bool writable, KeyfileError *err)
 {
 	KeystoreEntry *entry = keystore_session.entry;
 	KeyfileResult result;
@@ -404,9 +403,24 @@ open_file(KeyfileError *err)
 	keystore_session.file = NULL;
 	result = keyfile_open(keystore_session.path, entry->id,
 						  pg_atomic_read_u64(&entry->file_generation),
-						  true, get_kek, entry, &keystore_session.file, err);
+						  writable, get_kek, entry, &keystore_session.file, err);
 	if (result == KEYFILE_OK)
 		keystore_session.incarnation = entry->incarnation;
+	keystore_session.read_only = !writable;
+	return result;
+}
+
+/*
+ * Opens the file in this process; the caller holds reader or writer.  On a
+ * read-only file system it is opened for reading: reads go on.
+ */
+static KeyfileResult
+open_file(KeyfileError *err)
+{
+	KeyfileResult result = open_file_as(true, err);
+
+	if (result == KEYFILE_READ_ONLY)
+		result = open_file_as(false, err);
 	return result;
 }
 
@@ -471,8 +485,8 @@ keystore_begin_write(KeyfileError *err)
 	KeyfileResult result = KEYFILE_OK;
 
 	LWLockAcquire(entry->writer, LW_EXCLUSIVE);
-	if (!file_is_current())
-		result = open_file(err);
+	if (!file_is_current() || keystore_session.read_only)
+		result = open_file_as(true, err);
 	if (result == KEYFILE_OK && entry->recovery_needed)
 	{
 		LWLockAcquire(entry->reader, LW_EXCLUSIVE);
@@ -622,7 +636,7 @@ verify_keystore(void)
 	LWLockAcquire(entry->writer, LW_EXCLUSIVE);
 	LWLockAcquire(entry->reader, LW_EXCLUSIVE);
 	result = open_file(&err);
-	if (result == KEYFILE_OK)
+	if (result == KEYFILE_OK && !keystore_session.read_only)
 		result = keyfile_recover(keystore_session.file, &err);
 	if (result == KEYFILE_OK)
 	{
@@ -635,7 +649,7 @@ verify_keystore(void)
 	{
 		keyfile_info(keystore_session.file, &info);
 		entry->kek_version = info.kek_version;
-		entry->recovery_needed = false;
+		entry->recovery_needed = keystore_session.read_only;
 		pg_atomic_write_u32(&entry->token_epoch, info.token_epoch);
 		keystore_announce(entry, keystore_session.file);
 	}

@@ -92,6 +92,7 @@ typedef struct KeystoreSession
 	KeystoreEntry *entry;
 	Keyfile    *file;
 	uint32		incarnation;	/* of the file that is open */
+	bool		read_only;		/* it could not be opened for writing */
 	char		id[KEYSTORE_ID_CHARS];
 	char		path[MAXPGPATH];
 } KeystoreSession;

@@ -295,7 +295,12 @@ open_bytes(ColumnMap *column, const EnvelopeHeader *header, const uint8 *buf,
 		*number = header->number;
 	if (!find_segment(buf, len, header, column->via, column->category,
 					  &segment))
+	{
+		/* damage is never taken for NULL */
+		if (!envelope_validate(buf, len))
+			damaged_envelope(column->table);
 		return ROW_ABSENT;
+	}
 	if (number != NULL)
 		*number = segment.number;
 	opened = open_segment(column->table, header, &segment, rowkey, rowkeylen);
