@@ -63,7 +63,8 @@ spec_at(const Check *check, AttrNumber attnum)
 {
 	for (int i = 0; i < check->ncols; i++)
 	{
-		if (check->cols[i].attnum == attnum)
+		/* cols is palloc()ed, which does not return NULL */
+		if (check->cols[i].attnum == attnum)	/* NOLINT(clang-analyzer-core.NullDereference) */
 			return &check->cols[i];
 	}
 	return NULL;
