@@ -54,13 +54,22 @@ COMMENT ON TABLE gdpr.mapped_column IS 'declared personal columns; id names a va
 
 CREATE TABLE gdpr.mapped_check (
     table_id integer NOT NULL,
+    relation regclass NOT NULL,
     name name NOT NULL,
     expression text NOT NULL,
     definition text NOT NULL,
-    PRIMARY KEY (table_id, name)
+    local boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (relation, name)
 );
 COMMENT ON TABLE gdpr.mapped_check IS
     'CHECK constraints on personal columns: held by the guard on values while the table is protected, given back by unprotect';
+
+CREATE TABLE gdpr.mapped_member (
+    relation regclass PRIMARY KEY,
+    table_id integer NOT NULL
+);
+COMMENT ON TABLE gdpr.mapped_member IS
+    'partitions and inheritance children of protected tables; a detached one stays here, and protected';
 
 CREATE TABLE gdpr.former_number (
     relation regclass NOT NULL,
@@ -72,13 +81,14 @@ COMMENT ON TABLE gdpr.former_number IS
     'numbers of the persons of a table that unprotect opened: protect gives them back, so that forget reaches the backups from before';
 
 REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
-    gdpr.former_number FROM PUBLIC;
+    gdpr.mapped_member, gdpr.former_number FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.map_id', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.category', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_table', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_link', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_column', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_check', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_member', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.former_number', '');
 
 -- Every session's cache, and every plan that uses a mapped table, must hear of a change.
@@ -94,10 +104,13 @@ CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_check
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.mapped_member
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 ALTER TABLE gdpr.mapped_table ENABLE ALWAYS TRIGGER map_changed; -- a restored dump counts, triggers disabled or not
 ALTER TABLE gdpr.mapped_link ENABLE ALWAYS TRIGGER map_changed;
 ALTER TABLE gdpr.mapped_column ENABLE ALWAYS TRIGGER map_changed;
 ALTER TABLE gdpr.mapped_check ENABLE ALWAYS TRIGGER map_changed;
+ALTER TABLE gdpr.mapped_member ENABLE ALWAYS TRIGGER map_changed;
 
 -- On an application's table, whatever is the owner's code runs as the owner.
 CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, number bigint DEFAULT NULL) RETURNS SETOF text
@@ -105,6 +118,19 @@ CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, number bigi
 COMMENT ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) IS
     'runs a statement, in which $1 is number, as the owner of a table; the first column of its rows';
 REVOKE ALL ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) FROM PUBLIC;
+
+CREATE VIEW gdpr.mapped_relation AS
+WITH relation(table_id, relation, is_root) AS (
+    SELECT t.id, t.relation, true FROM gdpr.mapped_table t
+    UNION ALL SELECT m.table_id, m.relation, false FROM gdpr.mapped_member m
+)
+SELECT r.table_id, r.relation, r.is_root, c.relkind = 'r' AS has_rows,
+       NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN relation p ON p.relation = i.inhparent
+                   WHERE i.inhrelid = r.relation AND p.table_id = r.table_id) AS is_top
+FROM relation r JOIN pg_catalog.pg_class c ON c.oid = r.relation;
+COMMENT ON VIEW gdpr.mapped_relation IS
+    'the relations of declared tables; is_top: a query on it reaches all those below it, and no other does';
+REVOKE ALL ON gdpr.mapped_relation FROM PUBLIC;
 
 -- Names and keys ---------------------------------------------------------------------------------
 
@@ -152,6 +178,8 @@ REVOKE ALL ON FUNCTION gdpr.row_key(regclass) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_declarable(relation regclass, on_forget text, ground text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part_of regclass;
 BEGIN
     IF on_forget IS NULL OR on_forget NOT IN ('delete', 'erase', 'keep') THEN
         RAISE EXCEPTION 'on_forget is "%"', on_forget
@@ -162,10 +190,25 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Name the law that requires it: ground => ''…'', keep_until => ''…''.';
     END IF;
-    IF (SELECT relkind FROM pg_class WHERE oid = relation) IS DISTINCT FROM 'r' THEN
+    IF coalesce((SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p'), true) THEN
         RAISE EXCEPTION '% is not an ordinary table', relation
             USING ERRCODE = 'wrong_object_type',
-                  DETAIL = 'Views read protected tables as they are; partitioned and foreign tables cannot be protected yet.';
+                  DETAIL = 'Views read protected tables as they are; foreign tables cannot be protected.';
+    END IF;
+    SELECT t.relation INTO part_of FROM gdpr.mapped_member m JOIN gdpr.mapped_table t ON t.id = m.table_id
+    WHERE m.relation = assert_declarable.relation;
+    IF FOUND THEN
+        RAISE EXCEPTION 'table % is part of protected table %', relation, part_of
+            USING ERRCODE = 'GD006', DETAIL = 'The declarations of that table are its own.';
+    END IF;
+    WITH RECURSIVE above(relation, n) AS (
+        SELECT i.inhparent, 1 FROM pg_inherits i WHERE i.inhrelid = relation
+        UNION ALL SELECT i.inhparent, a.n + 1 FROM above a JOIN pg_inherits i ON i.inhrelid = a.relation
+    ) SELECT a.relation INTO part_of FROM above a ORDER BY a.n DESC, a.relation LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'table % is a partition or child of table %', relation, part_of
+            USING ERRCODE = 'wrong_object_type',
+                  HINT = format('Declare %s: its partitions and children are protected with it.', part_of);
     END IF;
     IF (SELECT n.nspname IN ('gdpr', 'pg_catalog', 'information_schema') OR c.relpersistence = 't'
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation) THEN
@@ -218,7 +261,7 @@ BEGIN
             JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum) AS parent_columns
     INTO fk
     FROM pg_constraint c
-    WHERE c.contype = 'f' AND c.conrelid = relation
+    WHERE c.contype = 'f' AND c.conrelid = relation AND c.conparentid = 0
       AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
            WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
         = (SELECT array_agg(n ORDER BY n) FROM unnest(names) n)
@@ -230,6 +273,11 @@ BEGIN
     END IF;
     SELECT t.id INTO parent FROM gdpr.mapped_table t WHERE t.relation = fk.parent FOR KEY SHARE;
     IF NOT FOUND THEN
+        IF EXISTS (SELECT FROM gdpr.mapped_member m WHERE m.relation = fk.parent) OR
+           EXISTS (SELECT FROM pg_inherits i JOIN gdpr.mapped_table t ON t.relation = i.inhparent WHERE i.inhrelid = fk.parent) THEN
+            RAISE EXCEPTION 'table %, to which the foreign key leads, is a partition or child of a declared table', fk.parent
+                USING ERRCODE = 'GD006', HINT = 'Let the foreign key lead to the table that was declared.';
+        END IF;
         RAISE EXCEPTION 'table %, to which the foreign key leads, is not declared', fk.parent
             USING ERRCODE = 'GD006',
                   HINT = format('Declare it first: SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', fk.parent);
@@ -374,6 +422,7 @@ CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     DELETE FROM gdpr.mapped_link l WHERE l.table_id = ANY (ids) OR l.parent_id = ANY (ids);
     DELETE FROM gdpr.mapped_column c WHERE c.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_check k WHERE k.table_id = ANY (ids);
+    DELETE FROM gdpr.mapped_member m WHERE m.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_table t WHERE t.id = ANY (ids);
 $$;
 COMMENT ON FUNCTION gdpr.unmap_tables(integer[]) IS 'takes tables out of the data map';

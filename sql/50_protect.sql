@@ -2,7 +2,8 @@
 
 CREATE FUNCTION gdpr.guard_open() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_open';
-COMMENT ON FUNCTION gdpr.guard_open() IS 'first BEFORE UPDATE trigger of a protected table: opens NEW for the application''s triggers';
+COMMENT ON FUNCTION gdpr.guard_open() IS
+    'first BEFORE UPDATE trigger of a protected table: opens NEW for the application''s triggers; of a partition also BEFORE INSERT, for rows that an UPDATE moves';
 CREATE FUNCTION gdpr.guard_seal() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_seal';
 COMMENT ON FUNCTION gdpr.guard_seal() IS 'last BEFORE INSERT OR UPDATE trigger of a protected table: seals the row';
@@ -11,7 +12,8 @@ CREATE FUNCTION gdpr.guard_relink() RETURNS trigger
 COMMENT ON FUNCTION gdpr.guard_relink() IS 'AFTER UPDATE trigger of a protected table: rows below follow when the person changes';
 CREATE FUNCTION gdpr.guard_relink_late() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_relink_late';
-COMMENT ON FUNCTION gdpr.guard_relink_late() IS 'AFTER INSERT trigger of a protected table: rows that came before their parent follow';
+COMMENT ON FUNCTION gdpr.guard_relink_late() IS
+    'AFTER INSERT trigger of a protected table: rows that came before their parent follow; of a partitioned one also AFTER UPDATE, which moves rows';
 CREATE FUNCTION gdpr.guard_deleting() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_deleting';
 COMMENT ON FUNCTION gdpr.guard_deleting() IS 'BEFORE DELETE trigger of a protected table: a row that takes a deleted one''s key takes its children';
@@ -41,7 +43,7 @@ CREATE FUNCTION gdpr.materializes(relation regclass) RETURNS boolean
 COMMENT ON FUNCTION gdpr.materializes(regclass) IS 'is it a materialized view that REFRESH would fill with values of personal columns?';
 REVOKE ALL ON FUNCTION gdpr.materializes(regclass) FROM PUBLIC;
 
--- For protect_now, once the table counts as protected.
+-- For protect, once the table counts as protected.
 CREATE FUNCTION gdpr.refuse_materialized(relation regclass) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -68,14 +70,257 @@ COMMENT ON FUNCTION gdpr.refuse_materialized(regclass) IS
     'raises an error that names the materialized views that hold personal columns of a table, unless gdpr.allow_plaintext_copies is on';
 REVOKE ALL ON FUNCTION gdpr.refuse_materialized(regclass) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.check_member(relation regclass, root regclass) RETURNS boolean
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_check_member';
+COMMENT ON FUNCTION gdpr.check_member(regclass, regclass) IS
+    'raises an error that says why a table cannot become part of a protected table; false if it lacks a column';
+REVOKE ALL ON FUNCTION gdpr.check_member(regclass, regclass) FROM PUBLIC;
+
+-- Parts of tables: partitions and inheritance children ---------------------------------------------
+
+CREATE FUNCTION gdpr.tree(root regclass, OUT relation regclass, OUT depth integer)
+    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE below(relation, depth) AS (
+        SELECT root::oid, 0
+        UNION ALL SELECT i.inhrelid, b.depth + 1 FROM below b JOIN pg_inherits i ON i.inhparent = b.relation
+    )
+    SELECT b.relation, max(b.depth) FROM below b GROUP BY b.relation
+$$;
+COMMENT ON FUNCTION gdpr.tree(regclass) IS 'a table with its partitions and inheritance children, at any depth';
+REVOKE ALL ON FUNCTION gdpr.tree(regclass) FROM PUBLIC;
+
+-- CHECK constraints on personal columns hold on values: the guard keeps them.
+CREATE FUNCTION gdpr.take_checks(root regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+BEGIN
+    INSERT INTO gdpr.mapped_check (table_id, relation, name, expression, definition, local)
+    SELECT take_checks.table_id, c.conrelid, c.conname, pg_get_expr(c.conbin, c.conrelid), pg_get_constraintdef(c.oid), c.conislocal
+    FROM gdpr.tree(root) t JOIN pg_constraint c ON c.conrelid = t.relation
+    WHERE c.contype = 'c' AND c.conname <> 'gdpr_sealed_check'
+      AND EXISTS (SELECT FROM pg_attribute a JOIN gdpr.mapped_column m ON m.name = a.attname
+                  WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) AND m.table_id = take_checks.table_id);
+    -- from the top: what is inherited goes with it
+    FOR item IN SELECT k.relation, k.name FROM gdpr.mapped_check k JOIN gdpr.tree(root) t USING (relation) ORDER BY t.depth LOOP
+        IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = item.relation AND c.conname = item.name) THEN
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', item.relation, item.name);
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.take_checks(regclass, integer) IS
+    'moves the CHECK constraints on personal columns of a table and its parts into the data map; for protect';
+REVOKE ALL ON FUNCTION gdpr.take_checks(regclass, integer) FROM PUBLIC;
+
+-- From the bottom: what is inherited is merged into what a part has of its own.
+CREATE FUNCTION gdpr.return_checks(root regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN
+        SELECT k.* FROM gdpr.mapped_check k JOIN gdpr.tree(root) t USING (relation)
+        WHERE k.local OR NOT EXISTS (SELECT FROM pg_inherits i JOIN gdpr.mapped_check p ON p.relation = i.inhparent
+                                     WHERE i.inhrelid = k.relation AND p.name = k.name)
+        ORDER BY t.depth DESC, k.relation::oid, k.name
+    LOOP
+        PERFORM gdpr.run_as_owner(item.relation, format('ALTER TABLE %s ADD CONSTRAINT %I %s', item.relation, item.name,
+                                                        item.definition));
+    END LOOP;
+    DELETE FROM gdpr.mapped_check k USING gdpr.tree(root) t WHERE k.relation = t.relation;
+END $$;
+COMMENT ON FUNCTION gdpr.return_checks(regclass) IS
+    'gives a table and its parts the CHECK constraints back that the data map holds; for unprotect';
+REVOKE ALL ON FUNCTION gdpr.return_checks(regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.add_sealed_check(relation regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key name[] := (SELECT t.key_columns FROM gdpr.mapped_table t WHERE t.id = table_id);
+    names name[] := key || ARRAY(SELECT c.name FROM gdpr.mapped_column c WHERE c.table_id = add_sealed_check.table_id ORDER BY c.id);
+BEGIN
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT gdpr_sealed_check CHECK (gdpr.is_sealed(gdpr_sealed, %s, %s, %s)) NOT VALID',
+                   relation, table_id, cardinality(key),
+                   coalesce((SELECT string_agg(format('%I', n), ', ' ORDER BY position)
+                             FROM unnest(names) WITH ORDINALITY AS u(n, position)), 'true'));
+END $$;
+COMMENT ON FUNCTION gdpr.add_sealed_check(regclass, integer) IS
+    'adds the constraint that refuses rows that are not sealed; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_sealed_check(regclass, integer) FROM PUBLIC;
+
+-- Row triggers and indexes go to each part that holds rows: they stay when it is detached.
+CREATE FUNCTION gdpr.add_guards(relation regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind "char";
+    moves boolean;              -- rows may come from, or go to, another part
+    indexed text[];
+    expression text;
+BEGIN
+    SELECT c.relkind, c.relkind = 'p' OR c.relispartition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
+    IF kind = 'r' THEN
+        EXECUTE format('CREATE TRIGGER "!gdpr_open" BEFORE %s ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_open()',
+                       CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'UPDATE' END, relation);
+        EXECUTE format('CREATE TRIGGER "~gdpr_seal" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_seal()', relation);
+        EXECUTE format('CREATE TRIGGER "~gdpr_relink" AFTER UPDATE ON %s FOR EACH ROW '
+                       'WHEN (gdpr.subject_number(OLD.gdpr_sealed) IS DISTINCT FROM gdpr.subject_number(NEW.gdpr_sealed)) '
+                       'EXECUTE FUNCTION gdpr.guard_relink()', relation);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_open", ENABLE ALWAYS TRIGGER "~gdpr_seal", '
+                       'ENABLE ALWAYS TRIGGER "~gdpr_relink"', relation);
+    END IF;
+    EXECUTE format('CREATE TRIGGER "~gdpr_relink_late" AFTER %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_relink_late()',
+                   CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'INSERT' END, relation);
+    EXECUTE format('CREATE TRIGGER "!gdpr_deleting" BEFORE DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_deleting()', relation);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_deleting", ENABLE ALWAYS TRIGGER "~gdpr_relink_late"', relation);
+
+    IF kind = 'r' THEN
+        indexed := ARRAY['btree (gdpr.subject_number(gdpr_sealed))'];
+        IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = add_guards.table_id AND c.via <> 0) THEN
+            indexed := indexed || 'gin (gdpr.subject_numbers(gdpr_sealed))'::text;
+        END IF;
+        FOREACH expression IN ARRAY indexed LOOP
+            IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation
+                           AND pg_get_indexdef(i.indexrelid) LIKE '% USING ' || replace(expression, '_', '\_')) THEN
+                EXECUTE format('CREATE INDEX ON %s USING %s', relation, expression);
+            END IF;
+        END LOOP;
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.add_guards(regclass, integer) IS 'adds triggers and indexes of a protected table to one part; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.drop_guards(relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN
+        SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = relation AND p.pronamespace = 'gdpr'::regnamespace
+          AND p.proname IN ('guard_open', 'guard_seal', 'guard_relink', 'guard_relink_late', 'guard_deleting')
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', name, relation);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.drop_guards(regclass) IS 'removes the triggers of a protected table from one part; for unprotect';
+REVOKE ALL ON FUNCTION gdpr.drop_guards(regclass) FROM PUBLIC;
+
+-- Seals a table, with what is below it.  Its columns are in the map already.
+CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table := (SELECT t FROM gdpr.mapped_table t WHERE t.id = table_id);
+    part regclass;
+    rows_sealed bigint := 0;
+BEGIN
+    SELECT t.relation INTO part
+    FROM gdpr.tree(root) t JOIN pg_attribute a ON a.attrelid = t.relation
+    WHERE a.attname = ANY (mapped.key_columns) AND NOT a.attisdropped AND NOT a.attnotnull LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'key columns of table % must be NOT NULL', part
+            USING ERRCODE = 'invalid_table_definition',
+                  HINT = format('ALTER TABLE %s ALTER COLUMN ... SET NOT NULL: %s.', part, array_to_string(mapped.key_columns, ', '));
+    END IF;
+    PERFORM gdpr.take_checks(root, table_id);
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = root AND a.attname = 'gdpr_sealed' AND NOT a.attisdropped) THEN
+        EXECUTE format('ALTER TABLE %s ADD COLUMN gdpr_sealed gdpr.sealed', root);
+    END IF;
+    INSERT INTO gdpr.mapped_member (relation, table_id)
+    SELECT t.relation, seal_tree.table_id FROM gdpr.tree(root) t WHERE t.relation <> mapped.relation;
+    UPDATE gdpr.mapped_table SET protected = true WHERE id = seal_tree.table_id AND NOT protected;
+    PERFORM gdpr.refuse_materialized(t.relation) FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid;
+    FOR part IN SELECT t.relation FROM gdpr.tree(root) t JOIN pg_class c ON c.oid = t.relation
+                WHERE c.relkind = 'r' ORDER BY t.depth, c.oid LOOP
+        rows_sealed := rows_sealed + gdpr.convert_table(part, true);
+        DELETE FROM gdpr.former_number f WHERE f.relation = part;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = root AND c.conname = 'gdpr_sealed_check') THEN
+        PERFORM gdpr.add_sealed_check(root, table_id);
+    END IF;
+    FOR part IN SELECT t.relation FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', part,
+                       'envelope of the personal columns of this row; filled by the gdpr extension');
+        PERFORM gdpr.drop_guards(part);
+        PERFORM gdpr.add_guards(part, table_id);
+    END LOOP;
+    RETURN rows_sealed;
+END $$;
+COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
+REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer) FROM PUBLIC;
+
+-- ALTER TABLE … ATTACH PARTITION and … INHERIT, before they run.
+CREATE FUNCTION gdpr.prepare_member(parent regclass, relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table;
+    other gdpr.mapped_relation;
+    missing gdpr.mapped_check;
+    n bigint;
+BEGIN
+    SELECT r.* INTO other FROM gdpr.mapped_relation r JOIN gdpr.tree(prepare_member.relation) t ON t.relation = r.relation LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'table % is declared in the data map, and cannot become a part of another protected table', other.relation
+            USING ERRCODE = 'GD006',
+                  HINT = (SELECT format(CASE WHEN t.protected THEN 'First CALL gdpr.unprotect(%L);' ELSE 'First' END, other.relation) ||
+                                 CASE WHEN other.is_root THEN format(' SELECT gdpr.undeclare_table(%L).', other.relation) ELSE '' END
+                          FROM gdpr.mapped_table t WHERE t.id = other.table_id) || ' Its rows are then sealed as those of the other.';
+    END IF;
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = parent;
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', parent);
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+    IF NOT gdpr.check_member(relation, mapped.relation) THEN
+        RETURN;
+    END IF;
+    SELECT k.* INTO missing FROM gdpr.mapped_check k
+    WHERE k.relation = parent AND k.definition !~ ' NO INHERIT( NOT VALID)?$'
+      AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = prepare_member.relation AND c.conname = k.name
+                      AND pg_get_expr(c.conbin, c.conrelid) = k.expression)
+    ORDER BY k.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'child table is missing constraint "%"', missing.name
+            USING ERRCODE = 'datatype_mismatch',
+                  HINT = format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, missing.name, missing.definition);
+    END IF;
+    n := gdpr.seal_tree(relation, mapped.id);
+    RAISE NOTICE '% rows of table % are sealed', n, relation;
+END $$;
+COMMENT ON FUNCTION gdpr.prepare_member(regclass, regclass) IS
+    'seals a table that is about to become a partition or child of a protected table';
+REVOKE ALL ON FUNCTION gdpr.prepare_member(regclass, regclass) FROM PUBLIC;
+
+-- CREATE TABLE … PARTITION OF and … INHERITS, after they ran.
+CREATE FUNCTION gdpr.adopt_members(parent regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table;
+    part regclass;
+BEGIN
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = parent;
+    FOR part IN
+        SELECT t.relation FROM gdpr.tree(parent) t
+        WHERE NOT EXISTS (SELECT FROM gdpr.mapped_relation r WHERE r.relation = t.relation)
+        ORDER BY t.depth, t.relation::oid
+    LOOP
+        INSERT INTO gdpr.mapped_member (relation, table_id) VALUES (part, mapped.id);
+        INSERT INTO gdpr.mapped_check (table_id, relation, name, expression, definition, local)
+        SELECT DISTINCT ON (k.name) k.table_id, part, k.name, k.expression, k.definition, false
+        FROM pg_inherits i JOIN gdpr.mapped_check k ON k.relation = i.inhparent
+        WHERE i.inhrelid = part AND k.definition !~ ' NO INHERIT( NOT VALID)?$';
+        PERFORM gdpr.add_guards(part, mapped.id);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.adopt_members(regclass) IS 'protects new partitions and children of a protected table';
+REVOKE ALL ON FUNCTION gdpr.adopt_members(regclass) FROM PUBLIC;
+
+-- Whole tables -------------------------------------------------------------------------------------
+
 CREATE FUNCTION gdpr.protect_now(relation regclass) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table;
     parent regclass;
-    personal name[];
-    constraint_row record;
-    column_names text;
     n bigint;
 BEGIN
     IF relation IS NULL THEN
@@ -103,52 +348,20 @@ BEGIN
                   DETAIL = 'A table whose rows belong to other rows of the same table cannot be protected yet.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+    SELECT t.relation INTO parent FROM gdpr.tree(relation) t JOIN gdpr.mapped_table m ON m.relation = t.relation
+    WHERE m.id <> mapped.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'table %, a partition or child of %, is declared itself', parent, relation
+            USING ERRCODE = 'GD006',
+                  HINT = format('First SELECT gdpr.undeclare_table(%L): the declarations of %s hold for it.', parent, relation);
+    END IF;
     UPDATE gdpr.mapped_column c SET token_width = k.token_width
     FROM gdpr.check_table(relation) k WHERE c.id = k.column_id;
-
-    -- CHECK constraints on personal columns hold on values: the guard keeps them
-    personal := ARRAY(SELECT c.name FROM gdpr.mapped_column c WHERE c.table_id = mapped.id ORDER BY c.id);
-    IF cardinality(personal) + cardinality(mapped.key_columns) > 96 THEN
+    IF cardinality(mapped.key_columns) + (SELECT count(*) FROM gdpr.mapped_column c WHERE c.table_id = mapped.id) > 96 THEN
         RAISE EXCEPTION 'table % has more than 96 key and personal columns', relation
             USING ERRCODE = 'too_many_columns', HINT = 'Put some of them into a table of their own, or into one jsonb column.';
     END IF;
-    FOR constraint_row IN
-        SELECT c.conname, pg_get_expr(c.conbin, c.conrelid) AS expression, pg_get_constraintdef(c.oid) AS definition
-        FROM pg_constraint c
-        WHERE c.conrelid = relation AND c.contype = 'c'
-          AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum = ANY (c.conkey)
-                      AND a.attname = ANY (personal))
-    LOOP
-        INSERT INTO gdpr.mapped_check (table_id, name, expression, definition)
-        VALUES (mapped.id, constraint_row.conname, constraint_row.expression, constraint_row.definition);
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', relation, constraint_row.conname);
-    END LOOP;
-
-    EXECUTE format('ALTER TABLE %s ADD COLUMN gdpr_sealed gdpr.sealed', relation);
-    EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', relation,
-                   'envelope of the personal columns of this row; filled by the gdpr extension');
-    UPDATE gdpr.mapped_table SET protected = true WHERE id = mapped.id;
-    PERFORM gdpr.refuse_materialized(relation);
-    n := gdpr.convert_table(relation, true);
-    DELETE FROM gdpr.former_number f WHERE f.relation = protect_now.relation;
-
-    SELECT string_agg(format('%I', item), ', ' ORDER BY position) INTO column_names
-    FROM unnest(mapped.key_columns || personal) WITH ORDINALITY AS u(item, position);
-    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT gdpr_sealed_check CHECK (gdpr.is_sealed(gdpr_sealed, %s, %s, %s)) NOT VALID',
-                   relation, mapped.id, cardinality(mapped.key_columns), coalesce(column_names, 'true'));
-    EXECUTE format('CREATE TRIGGER "!gdpr_open" BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_open()', relation);
-    EXECUTE format('CREATE TRIGGER "~gdpr_seal" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_seal()', relation);
-    EXECUTE format('CREATE TRIGGER "~gdpr_relink" AFTER UPDATE ON %s FOR EACH ROW '
-                   'WHEN (gdpr.subject_number(OLD.gdpr_sealed) IS DISTINCT FROM gdpr.subject_number(NEW.gdpr_sealed)) '
-                   'EXECUTE FUNCTION gdpr.guard_relink()', relation);
-    EXECUTE format('CREATE TRIGGER "~gdpr_relink_late" AFTER INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_relink_late()', relation);
-    EXECUTE format('CREATE TRIGGER "!gdpr_deleting" BEFORE DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_deleting()', relation);
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_deleting", ENABLE ALWAYS TRIGGER "!gdpr_open", ENABLE ALWAYS TRIGGER "~gdpr_seal", '
-                   'ENABLE ALWAYS TRIGGER "~gdpr_relink", ENABLE ALWAYS TRIGGER "~gdpr_relink_late"', relation);
-    EXECUTE format('CREATE INDEX ON %s (gdpr.subject_number(gdpr_sealed))', relation);
-    IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = mapped.id AND c.via <> 0) THEN
-        EXECUTE format('CREATE INDEX ON %s USING gin (gdpr.subject_numbers(gdpr_sealed))', relation);
-    END IF;
+    n := gdpr.seal_tree(relation, mapped.id);
     RAISE NOTICE '% rows of table % are sealed', n, relation;
 END $$;
 COMMENT ON FUNCTION gdpr.protect_now(regclass) IS
@@ -181,49 +394,77 @@ CREATE PROCEDURE gdpr.unprotect(relation regclass)
 DECLARE
     mapped gdpr.mapped_table;
     child regclass;
-    check_row gdpr.mapped_check;
+    tops regclass[];
+    parts regclass[];
+    part regclass;
 BEGIN
-    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = unprotect.relation FOR UPDATE;
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = unprotect.relation FOR UPDATE OF t;
     IF NOT FOUND OR NOT mapped.protected THEN
         RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
     END IF;
-    SELECT c.relation INTO child
-    FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
-    WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'table % leads to a person through %', child, relation
-            USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);
+    IF mapped.relation = relation THEN
+        SELECT c.relation INTO child
+        FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
+        WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'table % leads to a person through %', child, relation
+                USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);
+        END IF;
+        -- with what was detached from it
+        tops := ARRAY(SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid);
+    ELSIF (SELECT r.is_top FROM gdpr.mapped_relation r WHERE r.relation = unprotect.relation) THEN
+        tops := ARRAY[relation];
+    ELSE
+        RAISE EXCEPTION 'table % is a part of protected table %', relation, mapped.relation
+            USING ERRCODE = 'GD006', HINT = format('CALL gdpr.unprotect(%L), or detach the part first.', mapped.relation);
     END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
-    PERFORM gdpr.convert_table(relation, false);
-    UPDATE gdpr.mapped_table SET protected = false WHERE id = mapped.id;
-    -- no longer protected: schema changes are not refused any more
-    EXECUTE format('DROP TRIGGER "!gdpr_open" ON %s', relation);
-    EXECUTE format('DROP TRIGGER "~gdpr_seal" ON %s', relation);
-    EXECUTE format('DROP TRIGGER "~gdpr_relink" ON %s', relation);
-    EXECUTE format('DROP TRIGGER "~gdpr_relink_late" ON %s', relation);
-    EXECUTE format('DROP TRIGGER "!gdpr_deleting" ON %s', relation);
-    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', relation);
-    EXECUTE format('ALTER TABLE %s DROP COLUMN gdpr_sealed', relation);
-    FOR check_row IN SELECT * FROM gdpr.mapped_check k WHERE k.table_id = mapped.id ORDER BY k.name LOOP
-        PERFORM gdpr.run_as_owner(relation, format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, check_row.name,
-                                                   check_row.definition));
+    FOREACH part IN ARRAY tops LOOP
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', part);
     END LOOP;
-    DELETE FROM gdpr.mapped_check k WHERE k.table_id = mapped.id;
+    parts := ARRAY(SELECT t.relation FROM unnest(tops) u(top), gdpr.tree(u.top) t);
+    FOR part IN SELECT c.oid FROM pg_class c WHERE c.oid = ANY (parts) AND c.relkind = 'r' ORDER BY c.oid LOOP
+        PERFORM gdpr.convert_table(part, false);
+    END LOOP;
+    DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (parts);
+    UPDATE gdpr.mapped_table t SET protected = false WHERE t.id = mapped.id AND t.relation = ANY (parts);
+    -- no longer protected: schema changes are not refused any more
+    FOREACH part IN ARRAY parts LOOP
+        PERFORM gdpr.drop_guards(part);
+    END LOOP;
+    -- from the top: what is inherited goes with it
+    FOR part IN SELECT t.relation FROM unnest(tops) u(top), gdpr.tree(u.top) t ORDER BY t.depth, t.relation::oid LOOP
+        IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = part AND c.conname = 'gdpr_sealed_check') THEN
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', part);
+        END IF;
+        IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = part AND a.attname = 'gdpr_sealed' AND NOT a.attisdropped) THEN
+            EXECUTE format('ALTER TABLE %s DROP COLUMN gdpr_sealed', part);
+        END IF;
+    END LOOP;
+    FOREACH part IN ARRAY tops LOOP
+        PERFORM gdpr.return_checks(part);
+    END LOOP;
 END $$;
 COMMENT ON PROCEDURE gdpr.unprotect(regclass) IS
-    'gives a protected table its values, constraints and columns back, in one transaction; what was forgotten stays gone';
+    'gives a protected table, or a part that was detached from one, its values, constraints and columns back, in one transaction; what was forgotten stays gone';
 REVOKE ALL ON PROCEDURE gdpr.unprotect(regclass) FROM PUBLIC;
 
 -- The data map follows DROP TABLE.
 CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    dropped oid[] := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() d
+                           WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0);
 BEGIN
-    DELETE FROM gdpr.former_number f USING pg_event_trigger_dropped_objects() d
-    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND f.relation = d.objid;
-    PERFORM gdpr.unmap_tables(ARRAY(
-        SELECT t.id FROM gdpr.mapped_table t JOIN pg_event_trigger_dropped_objects() d ON t.relation = d.objid
-        WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0));
+    DELETE FROM gdpr.former_number f WHERE f.relation = ANY (dropped);
+    DELETE FROM gdpr.mapped_check k WHERE k.relation = ANY (dropped);
+    DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (dropped);
+    -- a detached part takes the place of its table
+    UPDATE gdpr.mapped_table t SET relation = m.relation
+    FROM (SELECT m.table_id, min(m.relation::oid)::regclass AS relation FROM gdpr.mapped_member m GROUP BY m.table_id) m
+    WHERE t.id = m.table_id AND t.relation = ANY (dropped);
+    DELETE FROM gdpr.mapped_member m USING gdpr.mapped_table t WHERE t.relation = m.relation;
+    PERFORM gdpr.unmap_tables(ARRAY(SELECT t.id FROM gdpr.mapped_table t WHERE t.relation = ANY (dropped)));
 END $$;
 COMMENT ON FUNCTION gdpr.on_drop() IS 'takes dropped tables out of the data map';
 REVOKE ALL ON FUNCTION gdpr.on_drop() FROM PUBLIC;
@@ -240,7 +481,8 @@ DECLARE
     result text;
     condition text;
 BEGIN
-    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = subject.relation;
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = subject.relation;
     IF NOT FOUND OR NOT mapped.protected THEN
         RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
     END IF;
@@ -257,8 +499,10 @@ BEGIN
         FROM unnest(mapped.key_columns) WITH ORDINALITY AS u(k, position);
         condition := format('ROW(%s)::text = %L', condition, key);
     END IF;
+    -- a key is unique in a partitioned table, and in each table of an inheritance tree
     SELECT r INTO result FROM gdpr.run_as_owner(relation, format(
-        'SELECT gdpr.subject_number(t.gdpr_sealed) FROM ONLY %s t WHERE %s', relation, condition)) r;
+        'SELECT gdpr.subject_number(t.gdpr_sealed) FROM %s %s t WHERE %s',
+        CASE WHEN (SELECT c.relkind FROM pg_class c WHERE c.oid = relation) = 'r' THEN 'ONLY' ELSE '' END, relation, condition)) r;
     IF result IS NULL THEN
         RAISE EXCEPTION 'table % has no row with this key', relation USING ERRCODE = 'no_data_found';
     END IF;
@@ -272,12 +516,13 @@ REVOKE ALL ON FUNCTION gdpr.subject(regclass, text) FROM PUBLIC;
 CREATE FUNCTION gdpr.searchable_columns(OUT relation regclass, OUT name name, OUT type text, OUT equality text)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     -- citext has an = of its own, which the fixed search path does not find
-    SELECT t.relation, c.name, format_type(a.atttypid, a.atttypmod),
+    SELECT r.relation, c.name, format_type(a.atttypid, a.atttypmod),
            coalesce((SELECT format('OPERATOR(%I.=)', n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
                      WHERE o.oprname = '=' AND o.oprleft = a.atttypid AND o.oprright = a.atttypid), '=')
     FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id
-    JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = c.name
-    WHERE c.searchable AND t.protected ORDER BY c.id
+    JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.is_top
+    JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = c.name
+    WHERE c.searchable AND t.protected ORDER BY c.id, r.relation::oid
 $$;
 COMMENT ON FUNCTION gdpr.searchable_columns() IS 'searchable columns of the data map; no more than the catalogs tell everybody';
 

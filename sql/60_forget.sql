@@ -57,8 +57,9 @@ COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
     'deletes a person''s rows in a table, erasing those that other rows need; for forget';
 REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
 
--- Protected tables, those that belong to others first.
-CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget text, OUT is_subject boolean, OUT has_others boolean)
+-- Protected tables with all their parts, those that belong to others first.
+CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget text, OUT has_others boolean, OUT has_rows boolean,
+                                           OUT is_top boolean, OUT place bigint)
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH RECURSIVE depth(id, n) AS (
         SELECT t.id, 0 FROM gdpr.mapped_table t
@@ -66,14 +67,37 @@ CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget 
         UNION ALL
         SELECT l.table_id, d.n + 1 FROM depth d JOIN gdpr.mapped_link l ON l.parent_id = d.id AND l.via = 0
     )
-    SELECT t.relation, t.on_forget,
-           NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0),
-           EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0)
+    SELECT r.relation, t.on_forget, EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0),
+           r.has_rows, r.is_top, row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid) AS place
     FROM gdpr.mapped_table t JOIN (SELECT id, max(n) AS n FROM depth GROUP BY id) d USING (id)
-    WHERE t.protected ORDER BY d.n DESC, t.id
+    JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE t.protected ORDER BY place
 $$;
-COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget visits the protected tables';
+COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget visits the protected tables and their partitions';
 REVOKE ALL ON FUNCTION gdpr.tables_children_first() FROM PUBLIC;
+
+-- One statement for all partitions: a row that moves meanwhile is not missed.
+CREATE FUNCTION gdpr.lock_rows(relation regclass, number bigint, has_others boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM gdpr.run_as_owner(relation, format(
+                'SELECT count(*) FROM (SELECT FROM %s WHERE %s FOR UPDATE) l', relation,
+                CASE WHEN has_others THEN 'gdpr.subject_numbers(gdpr_sealed) @> ARRAY[$1]'
+                     ELSE 'gdpr.subject_number(gdpr_sealed) = $1' END), number);
+            RETURN;
+        EXCEPTION WHEN serialization_failure THEN
+            -- it was moved while we waited for it
+            IF current_setting('transaction_isolation') <> 'read committed' THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) IS
+    'locks the rows of a table and its parts that belong to a person, or hold values of it; for forget';
+REVOKE ALL ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -106,16 +130,13 @@ BEGIN
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
     PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
-    FOR item IN SELECT t.* FROM gdpr.tables_children_first() WITH ORDINALITY AS t(relation, on_forget, is_subject, has_others, position)
-                ORDER BY t.position DESC LOOP
-        PERFORM gdpr.run_as_owner(item.relation, format(
-            'SELECT count(*) FROM (SELECT FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 FOR UPDATE) l',
-            item.relation), person);
+    FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
+        PERFORM gdpr.lock_rows(item.relation, person, item.has_others);
     END LOOP;
     numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
                                WHERE a.subject = person AND (category_id IS NULL OR a.category = category_id));
 
-    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.on_forget <> 'keep' LOOP
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.on_forget <> 'keep' AND t.has_rows ORDER BY t.place LOOP
         deleted := 0;
         erased := 0;
         IF category_id IS NULL AND item.on_forget = 'delete' THEN
@@ -168,7 +189,8 @@ REVOKE ALL ON FUNCTION gdpr.lost_keys(gdpr.sealed) FROM PUBLIC;
 CREATE FUNCTION gdpr.dark_rows(OUT relation regclass, OUT subject bigint, OUT category text, OUT rows bigint)
     RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    FOR relation IN SELECT t.relation FROM gdpr.mapped_table t WHERE t.protected ORDER BY t.id LOOP
+    FOR relation IN SELECT r.relation FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
+                    WHERE t.protected AND r.has_rows ORDER BY t.id, r.relation::oid LOOP
         -- what was erased here keeps its number, and has a tombstone
         RETURN QUERY EXECUTE format(
             'SELECT $1, coalesce(a.subject, k.number), c.name, count(DISTINCT r.ctid)

@@ -7,16 +7,23 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/ruleutils.h"
 
 #include "check.h"
 #include "compat.h"
@@ -27,12 +34,32 @@ typedef struct CheckState
 {
 	ExprContext *econtext;
 	TupleTableSlot *slot;
-	ExprState **states;			/* by index in table->checks */
+	ExprState **states;			/* by index in table->checks; NULL: another
+								 * member's */
 } CheckState;
 
-/* The expression of a constraint over rel, ready for the executor. */
-static ExprState *
-prepare_check(Relation rel, const CheckMap *check)
+/* Names in expressions are qualified where they are not built in. */
+static int
+pin_search_path(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/* A constraint with attribute numbers, which a renamed column keeps */
+typedef struct ParsedCheck
+{
+	Oid			relid;
+	char	   *name;
+	Node	   *expr;
+} ParsedCheck;
+
+/* The expression of a constraint over rel. */
+static Node *
+parse_check(Relation rel, const CheckMap *check)
 {
 	ParseState *pstate = make_parsestate(NULL);
 	ParseNamespaceItem *item;
@@ -40,7 +67,6 @@ prepare_check(Relation rel, const CheckMap *check)
 	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	SelectStmt *select = castNode(SelectStmt, raw->stmt);
 	Node	   *expr = linitial_node(ResTarget, select->targetList)->val;
-	ExprState  *result;
 
 	pstate->p_sourcetext = sql;
 	item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL,
@@ -49,9 +75,8 @@ prepare_check(Relation rel, const CheckMap *check)
 	expr = transformExpr(pstate, expr, EXPR_KIND_CHECK_CONSTRAINT);
 	expr = coerce_to_boolean(pstate, expr, "CHECK");
 	assign_expr_collations(pstate, expr);
-	result = ExecInitExpr(expression_planner((Expr *) expr), NULL);
 	free_parsestate(pstate);
-	return result;
+	return expr;
 }
 
 static CheckState *
@@ -60,21 +85,26 @@ check_state(Relation rel, TableMap *table)
 	MemoryContext old;
 	CheckState *state;
 	int			level;
+	Node	   *expr;
 	int			i;
 
 	if (table->check_state != NULL)
 		return table->check_state;
 	old = MemoryContextSwitchTo(table->context);
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	level = pin_search_path();
 	state = palloc0(sizeof(CheckState));
 	state->econtext = CreateStandaloneExprContext();
 	state->slot = MakeSingleTupleTableSlot(CreateTupleDescCopyConstr(RelationGetDescr(rel)),
 										   &TTSOpsVirtual);
 	state->states = palloc0(sizeof(ExprState *) * table->nchecks);
 	for (i = 0; i < table->nchecks; i++)
-		state->states[i] = prepare_check(rel, &table->checks[i]);
+	{
+		if (table->checks[i].relid != table->relid)
+			continue;
+		expr = parse_check(rel, &table->checks[i]);
+		state->states[i] = ExecInitExpr(expression_planner((Expr *) expr),
+										NULL);
+	}
 	AtEOXact_GUC(true, level);
 	MemoryContextSwitchTo(old);
 	table->check_state = state;
@@ -131,8 +161,68 @@ check_row(Relation rel, TableMap *table, Datum *values, bool *isnull)
 	ExecStoreVirtualTuple(state->slot);
 	state->econtext->ecxt_scantuple = state->slot;
 	for (i = 0; i < table->nchecks; i++)
-		if (!ExecCheck(state->states[i], state->econtext))
+		if (state->states[i] != NULL &&
+			!ExecCheck(state->states[i], state->econtext))
 			violates_first_check(rel, state->econtext, table->checks[i].name);
 	ExecClearTuple(state->slot);
 	ResetExprContext(state->econtext);
+}
+
+List *
+check_before_rename(const TableMap *table)
+{
+	List	   *result = NIL;
+	int			level = pin_search_path();
+	int			i;
+
+	for (i = 0; i < table->root->nchecks; i++)
+	{
+		CheckMap   *check = &table->root->checks[i];
+		Relation	rel = table_open(check->relid, AccessShareLock);
+		ParsedCheck *parsed = palloc(sizeof(ParsedCheck));
+
+		parsed->relid = check->relid;
+		parsed->name = pstrdup(check->name);
+		parsed->expr = parse_check(rel, check);
+		result = lappend(result, parsed);
+		table_close(rel, NoLock);
+	}
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+void
+check_after_rename(List *checks)
+{
+	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
+	Datum		args[3];
+	int			level = pin_search_path();
+	Oid			user;
+	int			sec_context;
+	ListCell   *lc;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(datamap_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	foreach(lc, checks)
+	{
+		ParsedCheck *parsed = lfirst(lc);
+		List	   *context = deparse_context_for(get_rel_name(parsed->relid),
+												  parsed->relid);
+
+		args[0] = ObjectIdGetDatum(parsed->relid);
+		args[1] = DirectFunctionCall1(namein, CStringGetDatum(parsed->name));
+		args[2] = CStringGetTextDatum(deparse_expression(parsed->expr, context,
+														 false, false));
+		if (SPI_execute_with_args("UPDATE gdpr.mapped_check SET expression = $3,"
+								  " definition = 'CHECK (' || $3 || ')' ||"
+								  " substring(definition FROM '((?: NO INHERIT)?(?: NOT VALID)?)$')"
+								  " WHERE relation = $1 AND name = $2",
+								  3, types, args, NULL, false, 0) != SPI_OK_UPDATE)
+			elog(ERROR, "could not rename a column in the data map");
+	}
+	SPI_finish();
+	SetUserIdAndSecContext(user, sec_context);
+	AtEOXact_GUC(true, level);
 }

@@ -19,4 +19,11 @@
 extern void check_row(Relation rel, TableMap *table, Datum *values,
 					  bool *isnull);
 
+/*
+ * A column of the table is about to be renamed, and has been: the constraints
+ * in the data map name it.
+ */
+extern List *check_before_rename(const TableMap *table);
+extern void check_after_rename(List *checks);
+
 #endif							/* GDPR_CHECK_H */

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "catalog/heap.h"
 #include "catalog/index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_statistic_ext_data.h"
 #include "commands/cluster.h"
@@ -47,6 +48,7 @@
 #include "token.h"
 
 PG_FUNCTION_INFO_V1(gdpr_check_table);
+PG_FUNCTION_INFO_V1(gdpr_check_member);
 PG_FUNCTION_INFO_V1(gdpr_convert_table);
 PG_FUNCTION_INFO_V1(gdpr_rewrite_statistics);
 
@@ -70,7 +72,10 @@ own_number(TableMap *table, const Datum *values, const bool *isnull)
 	return number != 0 ? number : keystore_next_number();
 }
 
-/* Seal one row: values become what is stored. */
+/*
+ * Seal one row: values become what is stored.  One that is sealed already, as
+ * in a partition that was restored by itself, stays.
+ */
 static void
 seal_row(TableMap *table, Datum *values, bool *isnull)
 {
@@ -79,6 +84,21 @@ seal_row(TableMap *table, Datum *values, bool *isnull)
 	RowSeal		seal = {0};
 	int			i;
 
+	if (!isnull[table->sealed_attnum - 1])
+	{
+		bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
+
+		if (!row_is_sealed(table, values, isnull,
+						   (uint8 *) VARDATA_ANY(sealed),
+						   VARSIZE_ANY_EXHDR(sealed)))
+			ereport(ERROR,
+					(errcode(ERRCODE_GDPR_NOT_SEALED),
+					 errmsg("a row of table \"%s\" carries an envelope that is not its own",
+							get_rel_name(table->relid)),
+					 errdetail("It was sealed for another table, or changed since."),
+					 errhint("Restore the rows from the dump they came from, or drop column gdpr_sealed if they hold values.")));
+		return;
+	}
 	for (i = 0; i < table->ncolumns; i++)
 		states[i] = ROW_SET;
 	for (i = 0; i < table->nlinks; i++)
@@ -323,40 +343,84 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(rows);
 }
 
-/* Does a unique index of the relation use the column? */
+/* Does a unique index of one of the relations use the column? */
 static bool
-column_is_unique(Relation rel, AttrNumber attnum)
+column_is_unique(List *relids, const char *name)
 {
-	List	   *indexes = RelationGetIndexList(rel);
 	bool		result = false;
 	ListCell   *lc;
+	ListCell   *lc2;
 
-	foreach(lc, indexes)
+	foreach(lc, relids)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		Bitmapset  *attnums = NULL;
-		int			i;
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+		AttrNumber	attnum = get_attnum(lfirst_oid(lc), name);
+		List	   *indexes = RelationGetIndexList(rel);
 
-		for (i = 0; i < index->rd_index->indnkeyatts; i++)
-			attnums = bms_add_member(attnums,
-									 index->rd_index->indkey.values[i] -
-									 FirstLowInvalidHeapAttributeNumber);
-		pull_varattnos((Node *) schema_check_index_expressions(RelationGetRelid(index)),
-					   1, &attnums);
-		if (index->rd_index->indisunique &&
-			bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, attnums))
-			result = true;
-		index_close(index, AccessShareLock);
+		foreach(lc2, indexes)
+		{
+			Relation	index = index_open(lfirst_oid(lc2), AccessShareLock);
+			Bitmapset  *attnums = NULL;
+			int			i;
+
+			for (i = 0; i < index->rd_index->indnkeyatts; i++)
+				attnums = bms_add_member(attnums,
+										 index->rd_index->indkey.values[i] -
+										 FirstLowInvalidHeapAttributeNumber);
+			pull_varattnos((Node *) schema_check_index_expressions(lfirst_oid(lc2)),
+						   1, &attnums);
+			if (index->rd_index->indisunique &&
+				bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber,
+							  attnums))
+				result = true;
+			index_close(index, AccessShareLock);
+		}
+		list_free(indexes);
+		table_close(rel, NoLock);
 	}
-	list_free(indexes);
 	return result;
+}
+
+/* A table with its partitions and children, all locked exclusively. */
+static List *
+lock_tree(Oid relid)
+{
+	LockRelationOid(relid, AccessExclusiveLock);
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %u does not exist", relid)));
+	return find_all_inheritors(relid, AccessExclusiveLock, NULL);
+}
+
+/* Can the columns be sealed in these relations?  specs: of table's columns. */
+static void
+check_relations(List *relids, TableMap *table, ColumnSpec *specs)
+{
+	List	   *tree = list_copy(relids);
+	ListCell   *lc;
+	int			i;
+
+	tree = list_concat_unique_oid(tree, table->root->member_relids);
+	tree = list_append_unique_oid(tree, table->root->relid);
+	foreach(lc, relids)
+	{
+		Relation	rel = table_open(lfirst_oid(lc), NoLock);
+
+		for (i = 0; i < table->ncolumns; i++)
+			specs[i].attnum = get_attnum(lfirst_oid(lc),
+										 table->columns[i].name);
+		schema_check_table(rel, specs, table->ncolumns, tree);
+		table_close(rel, NoLock);
+	}
 }
 
 /*
  * gdpr.check_table(relation, OUT column_id, OUT token_width) RETURNS SETOF record
  *
- * Raises an error if the declared table cannot be protected; else the width
- * that the token of each searchable column will have.
+ * Raises an error if the declared table, with its partitions and children,
+ * cannot be protected; else the width that the token of each searchable column
+ * will have.
  */
 Datum
 gdpr_check_table(PG_FUNCTION_ARGS)
@@ -365,7 +429,7 @@ gdpr_check_table(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TableMap   *table = datamap_declared(relid);
 	ColumnSpec *specs;
-	Relation	rel;
+	List	   *relids;
 	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -373,7 +437,7 @@ gdpr_check_table(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
 				 errmsg("table \"%s\" is not declared", get_rel_name(relid))));
-	rel = table_open(relid, AccessExclusiveLock);
+	relids = lock_tree(relid);
 	specs = palloc0(sizeof(ColumnSpec) * (table->ncolumns + 1));
 	for (i = 0; i < table->ncolumns; i++)
 	{
@@ -385,13 +449,13 @@ gdpr_check_table(PG_FUNCTION_ARGS)
 
 		if (column->searchable)
 			width = token_width(column->basetypid, column->typmod,
-								column_is_unique(rel, column->attnum),
+								column_is_unique(relids, column->name),
 								&reason);
 		if (reason != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("column \"%s\" of table \"%s\" cannot be searchable",
-							column->name, RelationGetRelationName(rel)),
+							column->name, get_rel_name(relid)),
 					 errdetail("%c%s.", pg_toupper(reason[0]), reason + 1)));
 		if (column->notnull && !column->searchable &&
 			!placeholder_exists(column->typid))
@@ -400,15 +464,68 @@ gdpr_check_table(PG_FUNCTION_ARGS)
 					 errmsg("NOT NULL column \"%s\" of type %s cannot be protected",
 							column->name, format_type_be(column->typid)),
 					 errhint("Drop the NOT NULL constraint, or leave the column undeclared.")));
-		specs[i].attnum = column->attnum;
 		specs[i].searchable = column->searchable;
 		specs[i].normalize = column->normalize;
 		specs[i].token_bytes = width;
+		specs[i].notnull = column->notnull;
 		values[0] = Int32GetDatum(column->id);
 		values[1] = Int32GetDatum(width);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
-	schema_check_table(rel, specs, table->ncolumns);
-	table_close(rel, NoLock);
+	check_relations(relids, table, specs);
 	return (Datum) 0;
+}
+
+/*
+ * gdpr.check_member(relation, root) RETURNS boolean
+ *
+ * Can the relation, with its partitions and children, become part of a
+ * protected table?  False if it lacks a column of it, or has another type
+ * there: PostgreSQL's own error is the best.  Raises an error for anything
+ * else that stands in the way.
+ */
+Datum
+gdpr_check_member(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	TableMap   *table = datamap_lookup(PG_GETARG_OID(1));
+	ColumnSpec *specs;
+	List	   *relids;
+	int			i;
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("relation %u is not protected", PG_GETARG_OID(1))));
+	relids = lock_tree(relid);
+	specs = palloc0(sizeof(ColumnSpec) * (table->ncolumns + 1));
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		ColumnMap  *column = &table->columns[i];
+		AttrNumber	attnum = get_attnum(relid, column->name);
+		Oid			typid;
+		int32		typmod;
+		Oid			collation;
+
+		if (attnum == InvalidAttrNumber)
+			PG_RETURN_BOOL(false);
+		get_atttypetypmodcoll(relid, attnum, &typid, &typmod, &collation);
+		if (typid != column->typid || collation != column->collation)
+			PG_RETURN_BOOL(false);
+		specs[i].searchable = column->searchable;
+		specs[i].normalize = column->normalize;
+		specs[i].token_bytes = column->token_bytes;
+		specs[i].notnull = column->notnull;
+	}
+	for (i = 0; i < table->nkeys; i++)
+	{
+		const char *name = get_attname(table->relid, table->keys[i], false);
+		AttrNumber	attnum = get_attnum(relid, name);
+
+		if (attnum == InvalidAttrNumber ||
+			get_atttype(relid, attnum) != get_atttype(table->relid, table->keys[i]))
+			PG_RETURN_BOOL(false);
+	}
+	check_relations(relids, table, specs);
+	PG_RETURN_BOOL(true);
 }

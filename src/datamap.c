@@ -19,8 +19,6 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -55,13 +53,19 @@ enum MappedColumnColumn
 };
 enum MappedCheckColumn
 {
-	MK_TABLE, MK_NAME, MK_EXPRESSION, MK_DEFINITION, MK_COLUMNS
+	MK_TABLE, MK_RELATION, MK_NAME, MK_EXPRESSION, MK_DEFINITION, MK_LOCAL,
+	MK_COLUMNS
+};
+enum MappedMemberColumn
+{
+	MM_RELATION, MM_TABLE, MM_COLUMNS
 };
 
 typedef struct RelationEntry
 {
 	Oid			relid;			/* key */
-	TableMap   *table;
+	TableMap   *root;
+	TableMap   *table;			/* made at first use, unless it is the root */
 } RelationEntry;
 
 typedef struct ColumnEntry
@@ -87,31 +91,17 @@ static uint64 map_version = 1;
 
 static GdprOids oids;
 static bool oids_valid = false;
-static Oid	map_relids[6];		/* mapped_table, _link, _column, _check, purpose, purpose_grant */
-static const char *const map_names[] = {
-	"mapped_table", "mapped_link", "mapped_column", "mapped_check", "purpose",
-	"purpose_grant"
+/* Index in map_names and map_relids */
+enum MapTable
+{
+	MAP_TABLE, MAP_LINK, MAP_COLUMN, MAP_CHECK, MAP_MEMBER, MAP_PURPOSE,
+	MAP_PURPOSE_GRANT, MAP_TABLES
 };
-
-Oid
-datamap_relation_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-char *
-datamap_relation_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
+static Oid	map_relids[MAP_TABLES];
+static const char *const map_names[MAP_TABLES] = {
+	"mapped_table", "mapped_link", "mapped_column", "mapped_check",
+	"mapped_member", "purpose", "purpose_grant"
+};
 
 /* The highest attribute number of a relation. */
 static int
@@ -270,10 +260,31 @@ static void
 invalidate_everywhere(Oid relid)
 {
 	if (datamap_oids() != NULL)
-		CacheInvalidateRelcacheByRelid(map_relids[0]);
+		CacheInvalidateRelcacheByRelid(map_relids[MAP_TABLE]);
 	if (OidIsValid(relid) &&
 		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		CacheInvalidateRelcacheByRelid(relid);
+}
+
+/* The relations that a column of a table of the map names. */
+static void
+invalidate_relations(int which, AttrNumber attnum)
+{
+	Relation	rel = table_open(map_relids[which], AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0,
+										  NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		relid = heap_getattr(tuple, attnum, RelationGetDescr(rel),
+										 &isnull);
+
+		invalidate_everywhere(DatumGetObjectId(relid));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 }
 
 /*
@@ -284,28 +295,14 @@ invalidate_everywhere(Oid relid)
 Datum
 gdpr_map_changed(PG_FUNCTION_ARGS)
 {
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function was not called as a trigger")));
 	if (datamap_oids() == NULL)
 		PG_RETURN_POINTER(NULL);
-	rel = table_open(map_relids[0], AccessShareLock);
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		relid = heap_getattr(tuple, MT_RELATION + 1,
-										 RelationGetDescr(rel), &isnull);
-
-		invalidate_everywhere(DatumGetObjectId(relid));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	invalidate_relations(MAP_TABLE, MT_RELATION + 1);
+	invalidate_relations(MAP_MEMBER, MM_RELATION + 1);
 	invalidate_everywhere(InvalidOid);
 	PG_RETURN_POINTER(NULL);
 }
@@ -399,6 +396,7 @@ make_table(const Datum *values)
 
 	table->id = DatumGetInt32(values[MT_ID]);
 	table->relid = relid;
+	table->root = table;
 	table->context = CurrentMemoryContext;
 	table->sealed_attnum = get_attnum(relid, "gdpr_sealed");
 	table->natts = attribute_count(relid);
@@ -426,7 +424,7 @@ read_table(MapCache *cache, const Datum *values, const bool *isnull)
 	if (table->sealed_attnum == InvalidAttrNumber)
 		return;					/* protect() has not added it yet */
 	entry = hash_search(cache->relations, &relid, HASH_ENTER, NULL);
-	entry->table = table;
+	entry->root = entry->table = table;
 	cache->tables = lappend(cache->tables, table);
 }
 
@@ -445,7 +443,7 @@ table_by_id(MapCache *cache, int32 id)
 static Oid
 mapped_relation(int32 table_id)
 {
-	Relation	rel = table_open(map_relids[0], AccessShareLock);
+	Relation	rel = table_open(map_relids[MAP_TABLE], AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -515,6 +513,27 @@ column_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* What the catalog says of a column. */
+static void
+read_attribute(ColumnMap *column, Oid relid, AttrNumber attnum)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+										Int16GetDatum(attnum));
+	Form_pg_attribute attribute;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for attribute %d of relation %u",
+			 attnum, relid);
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	column->attnum = attnum;
+	column->typid = attribute->atttypid;
+	column->typmod = attribute->atttypmod;
+	column->basetypid = getBaseTypeAndTypmod(column->typid, &column->typmod);
+	column->collation = attribute->attcollation;
+	column->notnull = attribute->attnotnull;
+	ReleaseSysCache(tuple);
+}
+
 static void
 add_column(TableMap *table, const Datum *values, const bool *isnull)
 {
@@ -522,8 +541,6 @@ add_column(TableMap *table, const Datum *values, const bool *isnull)
 	AttrNumber	attnum = get_attnum(table->relid, NameStr(*name));
 	int			via = DatumGetInt16(values[MC_VIA]);
 	ColumnMap  *column;
-	HeapTuple	tuple;
-	Form_pg_attribute attribute;
 
 	if (attnum == InvalidAttrNumber)
 		return;					/* dropped: its values stay sealed */
@@ -536,7 +553,6 @@ add_column(TableMap *table, const Datum *values, const bool *isnull)
 	memset(column, 0, sizeof(*column));
 	column->id = DatumGetInt32(values[MC_ID]);
 	column->table = table;
-	column->attnum = attnum;
 	column->name = pstrdup(NameStr(*name));
 	column->category = DatumGetInt16(values[MC_CATEGORY]);
 	column->searchable = DatumGetBool(values[MC_SEARCHABLE]);
@@ -548,19 +564,7 @@ add_column(TableMap *table, const Datum *values, const bool *isnull)
 	column->mask = isnull[MC_MASK] ? NULL :
 		TextDatumGetCString(values[MC_MASK]);
 	column->via = via;
-
-	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table->relid),
-							Int16GetDatum(attnum));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for attribute %d of relation %u",
-			 attnum, table->relid);
-	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
-	column->typid = attribute->atttypid;
-	column->typmod = attribute->atttypmod;
-	column->basetypid = getBaseTypeAndTypmod(column->typid, &column->typmod);
-	column->collation = attribute->attcollation;
-	column->notnull = attribute->attnotnull;
-	ReleaseSysCache(tuple);
+	read_attribute(column, table->relid, attnum);
 }
 
 static void
@@ -586,8 +590,24 @@ read_check(MapCache *cache, const Datum *values, const bool *isnull)
 		table->checks = repalloc(table->checks,
 								 sizeof(CheckMap) * (table->nchecks + 1));
 	check = &table->checks[table->nchecks++];
+	check->relid = DatumGetObjectId(values[MK_RELATION]);
 	check->name = pstrdup(NameStr(*DatumGetName(values[MK_NAME])));
 	check->expression = TextDatumGetCString(values[MK_EXPRESSION]);
+}
+
+static void
+read_member(MapCache *cache, const Datum *values, const bool *isnull)
+{
+	Oid			relid = DatumGetObjectId(values[MM_RELATION]);
+	TableMap   *root = table_by_id(cache, DatumGetInt32(values[MM_TABLE]));
+	RelationEntry *entry;
+
+	if (root == NULL || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return;
+	entry = hash_search(cache->relations, &relid, HASH_ENTER, NULL);
+	entry->root = root;
+	entry->table = NULL;
+	root->member_relids = lappend_oid(root->member_relids, relid);
 }
 
 static int
@@ -656,6 +676,7 @@ finish_table(TableMap *table)
 	{
 		ColumnMap  *column = &table->columns[i];
 
+		column->link = NULL;
 		for (j = 0; j < table->nlinks; j++)
 			if (table->links[j].via == column->via)
 				column->link = &table->links[j];
@@ -664,6 +685,95 @@ finish_table(TableMap *table)
 		table->by_attnum[column->attnum] = column;
 	}
 	return has_constrained_columns(table);
+}
+
+/* ---------- members ---------- */
+
+/* The column of this name as one of the root's; notes one that is missing. */
+static AttrNumber
+member_attnum(TableMap *member, AttrNumber root_attnum)
+{
+	char	   *name = get_attname(member->root->relid, root_attnum, true);
+	AttrNumber	attnum = name ? get_attnum(member->relid, name) :
+		InvalidAttrNumber;
+
+	if (attnum == InvalidAttrNumber)
+		member->missing = name ? name : pstrdup("?");
+	return attnum;
+}
+
+static void
+translate_links(TableMap *member)
+{
+	size_t		size = sizeof(LinkMap) * member->nlinks;
+	LinkMap    *links = palloc(size);
+	int			i;
+	int			j;
+
+	memcpy(links, member->links, size);
+	member->links = links;
+	for (i = 0; i < member->nlinks; i++)
+	{
+		memset(links[i].plans, 0, sizeof(links[i].plans));
+		for (j = 0; j < links[i].ncolumns; j++)
+			links[i].columns[j] = member_attnum(member, links[i].columns[j]);
+	}
+}
+
+static void
+translate_columns(TableMap *member)
+{
+	size_t		size = sizeof(ColumnMap) * Max(member->ncolumns, 1);
+	ColumnMap  *columns = palloc0(size);
+	int			i;
+
+	if (member->ncolumns > 0)
+		memcpy(columns, member->columns, sizeof(ColumnMap) * member->ncolumns);
+	member->columns = columns;
+	for (i = 0; i < member->ncolumns; i++)
+	{
+		AttrNumber	attnum = member_attnum(member, columns[i].attnum);
+
+		columns[i].table = member;
+		columns[i].codec = NULL;
+		if (attnum != InvalidAttrNumber)
+			read_attribute(&columns[i], member->relid, attnum);
+	}
+}
+
+/*
+ * The map of a member: the root's, with the member's attribute numbers, which
+ * names tell.  NULL while protect() has not added gdpr_sealed yet.
+ */
+static TableMap *
+make_member(TableMap *root, Oid relid)
+{
+	MemoryContext old = MemoryContextSwitchTo(root->context);
+	TableMap   *member = palloc(sizeof(TableMap));
+	int			i;
+
+	*member = *root;
+	member->relid = relid;
+	member->member_relids = NIL;
+	member->key_codecs = NULL;
+	member->check_state = NULL;
+	member->move_state = NULL;
+	member->sealed_attnum = get_attnum(relid, "gdpr_sealed");
+	if (member->sealed_attnum == InvalidAttrNumber)
+	{
+		MemoryContextSwitchTo(old);
+		return NULL;
+	}
+	member->natts = attribute_count(relid);
+	member->by_attnum = palloc0(sizeof(ColumnMap *) * (member->natts + 1));
+	for (i = 0; i < member->nkeys; i++)
+		member->keys[i] = member_attnum(member, root->keys[i]);
+	translate_links(member);
+	translate_columns(member);
+	if (member->missing == NULL)
+		(void) finish_table(member);
+	MemoryContextSwitchTo(old);
+	return member;
 }
 
 static MapCache *
@@ -687,6 +797,16 @@ make_cache(MemoryContext context)
 }
 
 static void
+leave_out(MapCache *cache, TableMap *root)
+{
+	ListCell   *lc;
+
+	hash_search(cache->relations, &root->relid, HASH_REMOVE, NULL);
+	foreach(lc, root->member_relids)
+		hash_search(cache->relations, &lfirst_oid(lc), HASH_REMOVE, NULL);
+}
+
+static void
 load_map(void)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
@@ -701,12 +821,13 @@ load_map(void)
 	map_stale = false;
 	PG_TRY();
 	{
-		read_rows(cache, 0, MT_COLUMNS, read_table);
+		read_rows(cache, MAP_TABLE, MT_COLUMNS, read_table);
 		if (cache->tables != NIL)
 		{
-			read_rows(cache, 1, ML_COLUMNS, read_link);
-			read_rows(cache, 2, MC_COLUMNS, read_column);
-			read_rows(cache, 3, MK_COLUMNS, read_check);
+			read_rows(cache, MAP_LINK, ML_COLUMNS, read_link);
+			read_rows(cache, MAP_COLUMN, MC_COLUMNS, read_column);
+			read_rows(cache, MAP_CHECK, MK_COLUMNS, read_check);
+			read_rows(cache, MAP_MEMBER, MM_COLUMNS, read_member);
 		}
 		foreach(lc, cache->tables)
 		{
@@ -715,7 +836,7 @@ load_map(void)
 			if (!finish_table(table))
 			{
 				/* not in the map yet: its guards refuse what is not sealed */
-				hash_search(cache->relations, &table->relid, HASH_REMOVE, NULL);
+				leave_out(cache, table);
 				cache->tables = foreach_delete_current(cache->tables, lc);
 				continue;
 			}
@@ -780,7 +901,11 @@ datamap_lookup(Oid relid)
 	if (cache == NULL)
 		return NULL;
 	entry = hash_search(cache->relations, &relid, HASH_FIND, NULL);
-	return entry ? usable(entry->table) : NULL;
+	if (entry == NULL)
+		return NULL;
+	if (entry->table == NULL && usable(entry->root) != NULL)
+		entry->table = make_member(entry->root, relid);
+	return usable(entry->table);
 }
 
 bool
@@ -881,55 +1006,12 @@ datamap_declared(Oid relid)
 	wanted = NULL;
 	wanted_id = 0;
 	wanted_relid = relid;
-	read_rows(NULL, 0, MT_COLUMNS, read_wanted_table);
+	read_rows(NULL, MAP_TABLE, MT_COLUMNS, read_wanted_table);
 	if (wanted == NULL)
 		return NULL;
-	read_rows(NULL, 1, ML_COLUMNS, read_wanted_link);
-	read_rows(NULL, 2, MC_COLUMNS, read_wanted_column);
+	read_rows(NULL, MAP_LINK, ML_COLUMNS, read_wanted_link);
+	read_rows(NULL, MAP_COLUMN, MC_COLUMNS, read_wanted_column);
 	if (!finish_table(wanted))
 		elog(ERROR, "the data map of relation %u lacks a link", relid);
 	return wanted;
-}
-
-/*
- * As the map's owner, so nothing here may depend on the session's search path.
- */
-void
-datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
-{
-	static const char *const updates[] = {
-		"UPDATE gdpr.mapped_column c SET name = $3 FROM gdpr.mapped_table t"
-		" WHERE t.id OPERATOR(pg_catalog.=) c.table_id AND t.relation OPERATOR(pg_catalog.=) $1"
-		" AND c.name OPERATOR(pg_catalog.=) $2",
-		"UPDATE gdpr.mapped_table SET key_columns = pg_catalog.array_replace(key_columns, $2, $3)"
-		" WHERE relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (key_columns)",
-		"UPDATE gdpr.mapped_link l SET columns = pg_catalog.array_replace(columns, $2, $3)"
-		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.table_id"
-		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.columns)",
-		"UPDATE gdpr.mapped_link l SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
-		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.parent_id"
-		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.parent_columns)"
-	};
-	Oid			types[3] = {OIDOID, NAMEOID, NAMEOID};
-	Datum		args[3];
-	Oid			user;
-	Oid			owner;
-	int			sec_context;
-	size_t		i;
-
-	if (datamap_oids() == NULL)
-		return;
-	args[0] = ObjectIdGetDatum(relid);
-	args[1] = DirectFunctionCall1(namein, CStringGetDatum(oldname));
-	args[2] = DirectFunctionCall1(namein, CStringGetDatum(newname));
-	GetUserIdAndSecContext(&user, &sec_context);
-	owner = datamap_relation_owner(map_relids[0]);
-	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	for (i = 0; i < lengthof(updates); i++)
-		if (SPI_execute_with_args(updates[i], 3, types, args, NULL, false,
-								  0) != SPI_OK_UPDATE)
-			elog(ERROR, "could not rename a column in the data map");
-	SPI_finish();
-	SetUserIdAndSecContext(user, sec_context);
 }

@@ -37,10 +37,11 @@ typedef enum ForgetAction
 typedef struct LinkMap
 {
 	int			via;			/* 0: the row's own subject */
-	Oid			parent_relid;	/* InvalidOid: no link, each row is a person */
+	Oid			parent_relid;	/* as declared; InvalidOid: no link, each row is
+								 * a person */
 	int			ncolumns;
 	AttrNumber	columns[DATAMAP_MAX_KEYS];	/* in this table */
-	AttrNumber	parent_columns[DATAMAP_MAX_KEYS];
+	AttrNumber	parent_columns[DATAMAP_MAX_KEYS];	/* in parent_relid */
 	void	   *plans[3];		/* saved plans of subject.c, freed with the map */
 } LinkMap;
 
@@ -71,14 +72,22 @@ typedef struct ColumnMap
 /* A CHECK constraint on personal columns, evaluated by the guard. */
 typedef struct CheckMap
 {
+	Oid			relid;			/* the relation that has it */
 	char	   *name;
 	char	   *expression;		/* SQL text over the table's columns */
 } CheckMap;
 
+/*
+ * A declared table is one relation, or a tree of partitions or inheritance
+ * children: its members, which share ids and columns, and have attribute
+ * numbers of their own.  A member stays one when it is detached.
+ */
 typedef struct TableMap
 {
 	int32		id;				/* table id in envelopes */
 	Oid			relid;
+	struct TableMap *root;		/* of the relation that was declared */
+	List	   *member_relids;	/* of a root: the others */
 	AttrNumber	sealed_attnum;	/* column gdpr_sealed */
 	int			natts;			/* of the relation's descriptor when it was read */
 	int			nkeys;			/* row key */
@@ -95,6 +104,7 @@ typedef struct TableMap
 	MemoryContext context;		/* holds all of it; modules may hang state below */
 	void	   *check_state;	/* prepared CHECK constraints */
 	bool		incomplete;		/* a table that it links to does not exist */
+	void	   *move_state;		/* prepared partition constraint */
 	char	   *missing;		/* a column of the map that does not exist: the
 								 * look-ups raise the error */
 } TableMap;
@@ -119,12 +129,26 @@ extern void datamap_init(void);
 /* Is the extension installed here?  Then its OIDs, else NULL.  Cheap. */
 extern const GdprOids *datamap_oids(void);
 
-/* The map of a protected relation, NULL if it is not one.  Cheap. */
+/* The map of a member of a protected table, NULL if it is not one.  Cheap. */
 extern TableMap *datamap_lookup(Oid relid);
+
+/*
+ * The maps of all members that hold rows: of a plain table itself, of a
+ * partitioned one its partitions, also detached ones.  The list is the
+ * caller's.
+ */
+extern List *datamap_members(const TableMap *map);
+
+/* The attribute number in a member of a column of its root. */
+extern AttrNumber datamap_member_attnum(const TableMap *map,
+										AttrNumber root_attnum);
 
 /* The owner of a relation, and its name, qualified and quoted. */
 extern Oid	datamap_relation_owner(Oid relid);
 extern char *datamap_relation_name(Oid relid);
+
+/* The owner of the map's tables, the extension's. */
+extern Oid	datamap_owner(void);
 
 /* Is any table protected here?  Cheap. */
 extern bool datamap_any_protected(void);
@@ -132,7 +156,7 @@ extern bool datamap_any_protected(void);
 /* The personal column at attnum, or NULL. */
 extern ColumnMap *datamap_column_at(const TableMap *map, AttrNumber attnum);
 
-/* By column id, or NULL. */
+/* The root's, by column id, or NULL. */
 extern ColumnMap *datamap_column(int32 column_id);
 
 /*
@@ -160,12 +184,13 @@ column_ref_flags(Datum ref)
 	return (int) (DatumGetInt64(ref) & 0xFF);
 }
 
-/* By table id, or NULL. */
+/* The root's, by table id, or NULL. */
 extern TableMap *datamap_table(int32 table_id);
 
 /*
- * All protected tables, as a list of TableMap pointers; those with a link to
- * parent_relid only, unless it is InvalidOid.  The list is the caller's.
+ * All protected tables, as a list of TableMap pointers to their roots; those
+ * with a link to parent_relid only, unless it is InvalidOid.  The list is the
+ * caller's.
  */
 extern List *datamap_tables(Oid parent_relid);
 

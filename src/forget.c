@@ -56,16 +56,17 @@ rows_query(TableMap *table, bool erase, bool one_row)
 static char *
 references_to(TableMap *table, bool deferred)
 {
-	Oid			types[2] = {OIDOID, BOOLOID};
-	Datum		args[2] = {ObjectIdGetDatum(table->relid), BoolGetDatum(deferred)};
+	Oid			types[3] = {OIDOID, OIDOID, BOOLOID};
+	Datum		args[3] = {ObjectIdGetDatum(table->relid),
+	ObjectIdGetDatum(table->root->relid), BoolGetDatum(deferred)};
 
 	if (SPI_execute_with_args("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
 							  " FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n"
 							  " ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
-							  " WHERE c.confrelid OPERATOR(pg_catalog.=) $1"
+							  " WHERE c.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2])"
 							  " AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.condeferrable"
-							  " AND (c.condeferred OR NOT $2)",
-							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
+							  " AND (c.condeferred OR NOT $3)",
+							  3, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for foreign keys");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }

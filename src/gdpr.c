@@ -11,6 +11,7 @@
 #include "guard_mode.h"
 #include "guc.h"
 #include "keystore.h"
+#include "move.h"
 #include "policy.h"
 #include "rewrite.h"
 #include "row.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	row_init();
 	subject_init();
 	guard_mode_init();
+	move_init();
 	rewrite_init();
 	utility_init();
 }

@@ -5,8 +5,13 @@
  * !gdpr_open (BEFORE UPDATE, first) puts values into the personal columns of
  * NEW, as far as the session may see them, where the application has BEFORE
  * triggers of its own.  ~gdpr_seal (BEFORE INSERT OR UPDATE, last) seals the
- * row.  !gdpr_deleting (BEFORE DELETE, per statement), ~gdpr_relink (AFTER UPDATE) and ~gdpr_relink_late (AFTER INSERT, per
- * statement) make rows below follow when a row's person changes.
+ * row.  !gdpr_deleting (BEFORE DELETE, per statement), ~gdpr_relink (AFTER
+ * UPDATE) and ~gdpr_relink_late (AFTER INSERT, per statement) make rows below
+ * follow when a row's person changes.
+ *
+ * An UPDATE that moves a row to another partition is, for the guard there, the
+ * INSERT of a row that this guard has sealed (move.h): it goes on as with an
+ * UPDATE whose OLD is that row.
  *
  * Between rewrite and guard, NEW.gdpr_sealed carries a mark: which personal
  * columns the statement assigns.  The envelope itself is taken from OLD, so
@@ -39,6 +44,7 @@
 #include "guard.h"
 #include "guard_mode.h"
 #include "keystore.h"
+#include "move.h"
 #include "policy.h"
 #include "reveal.h"
 #include "row.h"
@@ -58,7 +64,10 @@ typedef struct GuardRow
 {
 	Relation	rel;
 	TableMap   *table;
-	bool		insert;
+	bool		insert;			/* of a new row, not of one that is moved */
+	bool		moved;			/* it comes from another partition */
+	MoveNews	news;			/* what happened to it there */
+	bool		leaves;			/* it goes to another partition */
 	HeapTuple	newtuple;
 	Datum	   *values;			/* NEW */
 	bool	   *isnull;
@@ -168,10 +177,28 @@ deform(Relation rel, HeapTuple tuple, Datum **values, bool **isnull)
 	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *isnull);
 }
 
+/* What NEW is compared with. */
+static void
+begin_old(GuardRow *row, HeapTuple tuple)
+{
+	int			sealed_att = row->table->sealed_attnum - 1;
+
+	deform(row->rel, tuple, &row->old_values, &row->old_isnull);
+	if (row->old_isnull[sealed_att])
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("a row of protected table \"%s\" is not sealed",
+						RelationGetRelationName(row->rel))));
+	row->old = DatumGetByteaPP(row->old_values[sealed_att]);
+	initStringInfo(&row->old_rowkey);
+	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
+}
+
 static void
 begin_row(TriggerData *trigger, GuardRow *row)
 {
 	int			sealed_att;
+	HeapTuple	tuple;
 
 	memset(row, 0, sizeof(*row));
 	row->rel = trigger->tg_relation;
@@ -182,18 +209,24 @@ begin_row(TriggerData *trigger, GuardRow *row)
 	deform(row->rel, row->newtuple, &row->values, &row->isnull);
 	if (!row->isnull[sealed_att])
 		row->sealed = DatumGetByteaPP(row->values[sealed_att]);
-	if (row->insert)
+	if (!row->insert)
+	{
+		begin_old(row, trigger->tg_trigtuple);
+		return;
+	}
+	if (row->sealed == NULL || !row->rel->rd_rel->relispartition)
 		return;
 
-	deform(row->rel, trigger->tg_trigtuple, &row->old_values, &row->old_isnull);
-	if (row->old_isnull[sealed_att])
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_NOT_SEALED),
-				 errmsg("a row of protected table \"%s\" is not sealed",
-						RelationGetRelationName(row->rel))));
-	row->old = DatumGetByteaPP(row->old_values[sealed_att]);
-	initStringInfo(&row->old_rowkey);
-	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
+	/* a row that is moved: its OLD is what the other partition's guard made */
+	tuple = move_kept(row->sealed, &row->news);
+	if (tuple == NULL &&
+		move_take(row->rel, row->table, row->newtuple, &row->news))
+		tuple = row->newtuple;
+	if (tuple == NULL)
+		return;
+	row->insert = false;
+	row->moved = true;
+	begin_old(row, tuple);
 }
 
 /* NEW with the personal columns and the envelope as they are in row. */
@@ -244,9 +277,9 @@ shown_value(GuardRow *row, ColumnMap *column, bool *isnull)
 
 /* ---------- opening ---------- */
 
-/* Does the application have BEFORE UPDATE row triggers of its own? */
+/* Does the application have BEFORE row triggers of its own for this event? */
 static bool
-has_other_triggers(Relation rel)
+has_other_triggers(Relation rel, bool insert)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 	int			i;
@@ -259,7 +292,8 @@ has_other_triggers(Relation rel)
 
 		if (TRIGGER_FOR_ROW(trigger->tgtype) &&
 			TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-			TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+			(insert ? TRIGGER_FOR_INSERT(trigger->tgtype) :
+			 TRIGGER_FOR_UPDATE(trigger->tgtype)) &&
 			strcmp(trigger->tgname, GUARD_OPEN_TRIGGER) != 0 &&
 			strcmp(trigger->tgname, GUARD_SEAL_TRIGGER) != 0)
 			return true;
@@ -267,33 +301,49 @@ has_other_triggers(Relation rel)
 	return false;
 }
 
+/* The envelope of a row whose personal columns hold values. */
+static bytea *
+opened_mark(const GuardRow *row, bool marked)
+{
+	int			len = marked ? VARSIZE_ANY_EXHDR(row->sealed) : 1;
+	bytea	   *opened = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(opened, VARHDRSZ + len);
+	if (marked)
+		memcpy(VARDATA(opened), VARDATA_ANY(row->sealed), len);
+	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
+	return opened;
+}
+
 /*
- * gdpr.guard_open() RETURNS trigger: BEFORE UPDATE, first of all
+ * gdpr.guard_open() RETURNS trigger: BEFORE UPDATE, first of all; of a
+ * partition also BEFORE INSERT, for rows that are moved
  */
 Datum
 gdpr_guard_open(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
+	bool		insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	HeapTuple	unchanged = insert ? trigger->tg_trigtuple : trigger->tg_newtuple;
 	GuardRow	row;
 	bool		marked;
-	bytea	   *opened;
-	int			len;
 	int			i;
 
-	if (!has_other_triggers(trigger->tg_relation) || IsLogicalWorker())
-		return PointerGetDatum(trigger->tg_newtuple);
+	if (!has_other_triggers(trigger->tg_relation, insert) || IsLogicalWorker() ||
+		(insert && datamap_lookup(RelationGetRelid(trigger->tg_relation)) == NULL))
+		return PointerGetDatum(unchanged);
 	begin_row(trigger, &row);
 	if (row.insert)
-		elog(ERROR, "guard_open is a trigger for UPDATE");
+		return PointerGetDatum(unchanged);
 	marked = is_marked(&row);
-	if (guard_mode().task != GUARD_APPLICATION && !marked)
-		return PointerGetDatum(trigger->tg_newtuple);
+	if (guard_mode().task != GUARD_APPLICATION && !marked && !row.moved)
+		return PointerGetDatum(unchanged);
 	if (!marked &&
 		(row.sealed == NULL ||
 		 !image_equal(row.rel, row.table->sealed_attnum,
 					  PointerGetDatum(row.sealed), false,
 					  PointerGetDatum(row.old), false)))
-		return PointerGetDatum(trigger->tg_newtuple);	/* arrives sealed */
+		return PointerGetDatum(unchanged);	/* arrives sealed */
 
 	for (i = 0; i < row.table->ncolumns; i++)
 	{
@@ -305,16 +355,12 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 		if (!image_equal(row.rel, column->attnum, row.values[att],
 						 row.isnull[att], row.old_values[att],
 						 row.old_isnull[att]))
-			return PointerGetDatum(trigger->tg_newtuple);	/* ~gdpr_seal refuses it */
+			return PointerGetDatum(unchanged);	/* ~gdpr_seal refuses it */
 		row.values[att] = shown_value(&row, column, &row.isnull[att]);
 	}
-	len = marked ? VARSIZE_ANY_EXHDR(row.sealed) : 1;
-	opened = palloc(VARHDRSZ + len);
-	SET_VARSIZE(opened, VARHDRSZ + len);
-	if (marked)
-		memcpy(VARDATA(opened), VARDATA_ANY(row.sealed), len);
-	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
-	return PointerGetDatum(finish_row(&row, opened));
+	return PointerGetDatum(finish_row(&row, row.moved ?
+									  move_keep(unchanged, row.news) :
+									  opened_mark(&row, marked)));
 }
 
 /* ---------- numbers ---------- */
@@ -464,6 +510,8 @@ static void
 require_may_restore(GuardRow *row)
 {
 	if (!has_privs_of_role(GetUserId(), row->rel->rd_rel->relowner) &&
+		!has_privs_of_role(GetUserId(),
+						   datamap_relation_owner(row->table->root->relid)) &&
 		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
@@ -573,10 +621,24 @@ forget_states(GuardRow *row)
 	}
 }
 
+/* Is what a column keeps a NULL? */
+static bool
+keeps_null(GuardRow *row, ColumnMap *column)
+{
+	Datum		value;
+	bool		isnull;
+
+	return row_open_value(column, (uint8 *) VARDATA_ANY(row->old),
+						  VARSIZE_ANY_EXHDR(row->old),
+						  (uint8 *) row->old_rowkey.data, row->old_rowkey.len,
+						  &value, &isnull, NULL) == ROW_FOUND && isnull;
+}
+
 /*
  * NOT NULL holds on values.  The server checks those of all columns in order
  * before any CHECK constraint, so the others are looked at here too: which
- * error comes first does not depend on protection.
+ * error comes first does not depend on protection.  Those of a row that leaves
+ * are those of the partition it goes to.
  */
 static void
 require_not_null(GuardRow *row)
@@ -588,13 +650,25 @@ require_not_null(GuardRow *row)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		ColumnMap  *column;
+		bool		violated;
 
-		if (!row->isnull[i] || att->attisdropped || att->attgenerated)
+		if (att->attisdropped || att->attgenerated)
 			continue;
 		column = datamap_column_at(row->table, att->attnum);
-		if (column == NULL ? att->attnotnull :
-			(column->notnull &&
-			 row->states[column - row->table->columns] == ROW_SET))
+		if (column == NULL)
+			violated = att->attnotnull && row->isnull[i] && !row->leaves;
+		else
+		{
+			RowColumnState state = row->states[column - row->table->columns];
+
+			violated = column->notnull &&
+				((state == ROW_SET && row->isnull[i]) ||
+				 (state == ROW_KEEP && row->news.nulls &&
+				  keeps_null(row, column)));
+		}
+		if (violated && row->leaves)
+			row->news.nulls = true;
+		else if (violated)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("null value in column \"%s\" of relation \"%s\" violates not-null constraint",
@@ -612,7 +686,7 @@ require_checks(GuardRow *row)
 	bool	   *isnull;
 	int			i;
 
-	if (row->table->nchecks == 0)
+	if (row->table->nchecks == 0 || row->leaves)
 		return;
 	values = palloc(sizeof(Datum) * natts);
 	isnull = palloc(sizeof(bool) * natts);
@@ -732,6 +806,77 @@ precedes_map(TriggerData *trigger)
 }
 
 /*
+ * What happens to each column of the row.  False if it is stored as it is:
+ * sealed already.
+ */
+static bool
+decide_states(GuardRow *row, bool application)
+{
+	int			i;
+
+	if (row->insert)
+	{
+		if (arrives_sealed(row))
+			return false;
+		for (i = 0; i < row->table->ncolumns; i++)
+			row->states[i] = ROW_SET;
+		return true;
+	}
+	if (row->moved && !is_marked(row))
+	{
+		/* the constraints of its new partition */
+		require_not_null(row);
+		if (application)
+			require_checks(row);
+		return false;
+	}
+	if (!application && guard_mode().task == GUARD_RELINK)
+		keep_stored(row);
+	else if (!application &&
+			 (guard_mode().erase || old_person(row) == guard_mode().person))
+	{
+		keep_stored(row);
+		forget_states(row);
+	}
+	else
+		return update_states(row);
+	return true;
+}
+
+/* Seal the row; what is stored. */
+static HeapTuple
+seal_row(GuardRow *row)
+{
+	RowSeal		seal = {0};
+	uint64		expected = 0;
+	bytea	   *sealed;
+
+	resolve_numbers(row);
+	seal.table = row->table;
+	seal.values = row->values;
+	seal.isnull = row->isnull;
+	seal.states = row->states;
+	seal.numbers = row->numbers;
+	seal.old = row->old;
+	seal.old_rowkey = &row->old_rowkey;
+	if (row->insert)
+		expected = subject_expected(row->rel, row->table, row->values, row->isnull);
+	else if (key_changed(row))
+		subject_key_vacated(row->table);
+	sealed = row_seal(&seal);
+	if (row->insert)
+		row_note_input(sealed);
+	/* a child came first and expects another number */
+	if (row->insert && expected != row->numbers[0] &&
+		(expected != 0 || subject_is_awaited(row->table)))
+		row->news.relink = true;
+	else if (!row->insert && row->numbers[0] != old_person(row))
+		row->news.relink = true;
+	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE);
+	return finish_row(row, sealed);
+}
+
+/*
  * gdpr.guard_seal() RETURNS trigger: BEFORE INSERT OR UPDATE, last of all
  */
 Datum
@@ -739,59 +884,33 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
 	GuardRow	row;
-	RowSeal		seal;
-	uint64		expected = 0;
-	bytea	   *sealed;
+	HeapTuple	result;
 	bool		application;
-	int			i;
 
 	if (precedes_map(trigger))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	begin_row(trigger, &row);
 	row.states = palloc0(sizeof(RowColumnState) * row.table->ncolumns);
 	application = by_application(&row);
-	if (row.insert)
+	result = row.newtuple;
+	row.leaves = !row.insert && !row.moved &&
+		move_leaves(row.rel, row.table, row.old_values, row.old_isnull,
+					row.values, row.isnull);
+	if (decide_states(&row, application))
 	{
-		if (arrives_sealed(&row))
-			return PointerGetDatum(row.newtuple);
-		for (i = 0; i < row.table->ncolumns; i++)
-			row.states[i] = ROW_SET;
+		require_not_null(&row);
+		if (application)
+			require_checks(&row);
+		result = seal_row(&row);
 	}
-	else if (!application && guard_mode().task == GUARD_RELINK)
-		keep_stored(&row);
-	else if (!application &&
-			 (guard_mode().erase || old_person(&row) == guard_mode().person))
-	{
-		keep_stored(&row);
-		forget_states(&row);
-	}
-	else if (!update_states(&row))
-		return PointerGetDatum(row.newtuple);
-
-	require_not_null(&row);
-	if (application)
-		require_checks(&row);
-	resolve_numbers(&row);
-	seal.table = row.table;
-	seal.values = row.values;
-	seal.isnull = row.isnull;
-	seal.states = row.states;
-	seal.numbers = row.numbers;
-	seal.old = row.old;
-	seal.old_rowkey = &row.old_rowkey;
-	if (row.insert)
-		expected = subject_expected(row.rel, row.table, row.values, row.isnull);
-	else if (key_changed(&row))
-		subject_key_vacated(RelationGetRelid(row.rel));
-	sealed = row_seal(&seal);
-	if (row.insert)
-		row_note_input(sealed);
-	/* a child came first and expects another number */
-	if (row.insert && expected != row.numbers[0] &&
-		(expected != 0 || subject_is_awaited(row.table)))
+	else if (row.leaves)
+		row.news.relink = true; /* it arrived sealed: maybe another person's */
+	if (row.leaves)
+		move_note(row.rel, row.table, result, row.news);
+	/* of a row that stays, ~gdpr_relink takes care */
+	else if (row.news.relink && (row.insert || row.moved))
 		subject_relink_later(row.table, row.rel, row.values, row.isnull);
-	audit_touch(row.table, NULL, row.numbers[0], AUDIT_WRITE);
-	return PointerGetDatum(finish_row(&row, sealed));
+	return PointerGetDatum(result);
 }
 
 /* ---------- relinking ---------- */
@@ -813,7 +932,8 @@ gdpr_guard_relink(PG_FUNCTION_ARGS)
 }
 
 /*
- * gdpr.guard_relink_late() RETURNS trigger: AFTER INSERT, per statement
+ * gdpr.guard_relink_late() RETURNS trigger: AFTER INSERT, per statement; of a
+ * partitioned table also AFTER UPDATE, which moves rows
  */
 Datum
 gdpr_guard_relink_late(PG_FUNCTION_ARGS)
@@ -828,6 +948,10 @@ gdpr_guard_relink_late(PG_FUNCTION_ARGS)
 Datum
 gdpr_guard_deleting(PG_FUNCTION_ARGS)
 {
-	subject_key_vacated(RelationGetRelid(trigger_data(fcinfo)->tg_relation));
+	TableMap   *table =
+		datamap_lookup(RelationGetRelid(trigger_data(fcinfo)->tg_relation));
+
+	if (table != NULL)
+		subject_key_vacated(table);
 	PG_RETURN_POINTER(NULL);
 }

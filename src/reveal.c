@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "parser/parse_type.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -132,6 +133,25 @@ gdpr_reveal(PG_FUNCTION_ARGS)
 }
 
 /*
+ * The map whose attribute numbers a row of this type has: a partition that is
+ * read directly has a row type of its own.
+ */
+static TableMap *
+row_table(HeapTupleHeader header, int32 table_id)
+{
+	TableMap   *table = datamap_table(table_id);
+	Oid			relid = typeidTypeRelid(HeapTupleHeaderGetTypeId(header));
+	TableMap   *member = OidIsValid(relid) ? datamap_lookup(relid) : NULL;
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table %d is not in the data map any more",
+						table_id)));
+	return member != NULL && member->id == table_id ? member : table;
+}
+
+/*
  * gdpr.reveal_row(whole row, table) RETURNS the table's row type
  *
  * Column gdpr_sealed stays in it, sealed.
@@ -141,7 +161,7 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
 	Datum		ref = PG_GETARG_DATUM(1);
-	TableMap   *table = datamap_table(-column_ref_id(ref));
+	TableMap   *table = row_table(header, -column_ref_id(ref));
 	TupleDesc	desc;
 	HeapTupleData tuple;
 	Datum	   *values;
@@ -151,11 +171,6 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 	HeapTuple	result;
 	int			i;
 
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("table %d is not in the data map any more",
-						-column_ref_id(ref))));
 	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
 								  HeapTupleHeaderGetTypMod(header));
 	if (desc->natts < table->sealed_attnum)

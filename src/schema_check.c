@@ -38,6 +38,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/partcache.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -55,7 +56,9 @@ typedef struct Check
 	Relation	rel;
 	const ColumnSpec *cols;
 	int			ncols;
-	bool		is_protected;	/* it is already, and this is about a change */
+	List	   *tree;			/* members of the protected table */
+	Oid			root;			/* if it is one already, and this is about a
+								 * change: what was declared */
 } Check;
 
 static const ColumnSpec *
@@ -95,13 +98,6 @@ column_name(const Check *check, const ColumnSpec *spec)
 								 spec->attnum - 1)->attname);
 }
 
-static const char *
-table_name(const Check *check)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(check->rel)),
-									  RelationGetRelationName(check->rel));
-}
-
 /*
  * Refuse because of a personal column.  what: "a partition key", say.  The
  * hint before protection is the caller's, afterwards there is one way.
@@ -110,7 +106,7 @@ static void
 refuse_column(const Check *check, const ColumnSpec *spec, const char *what,
 			  const char *hint)
 {
-	if (check->is_protected)
+	if (OidIsValid(check->root))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_SEALED),
 				 errmsg("personal column \"%s\" of protected table \"%s\" cannot be used in %s",
@@ -118,7 +114,7 @@ refuse_column(const Check *check, const ColumnSpec *spec, const char *what,
 						RelationGetRelationName(check->rel), what),
 				 errdetail("The table stores a token or a placeholder in its place."),
 				 errhint("First CALL gdpr.unprotect(%s).",
-						 quote_literal_cstr(table_name(check)))));
+					 quote_literal_cstr(datamap_relation_name(check->root)))));
 	ereport(ERROR,
 			(errcode(ERRCODE_GDPR_NOT_SEALED),
 			 errmsg("cannot protect table \"%s\": column \"%s\" is used in %s",
@@ -132,9 +128,9 @@ static void
 refuse_table(const Check *check, const char *what, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(check->is_protected ? ERRCODE_GDPR_NOT_SEALED :
+			(errcode(OidIsValid(check->root) ? ERRCODE_GDPR_NOT_SEALED :
 					 ERRCODE_FEATURE_NOT_SUPPORTED),
-			 check->is_protected ?
+			 OidIsValid(check->root) ?
 			 errmsg("protected table \"%s\" cannot be %s",
 					RelationGetRelationName(check->rel), what) :
 			 errmsg("cannot protect table \"%s\": it is %s",
@@ -142,19 +138,65 @@ refuse_table(const Check *check, const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/*
+ * A query on a parent that is not protected would read its children's columns
+ * as they are stored.
+ */
+static void
+check_parents(const Check *check)
+{
+	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			parent = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(RelationGetRelid(check->rel)));
+	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL,
+							  1, &key);
+	while (!OidIsValid(parent) &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+		if (list_member_oid(check->tree, parent))
+			parent = InvalidOid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	if (OidIsValid(parent))
+		refuse_table(check, psprintf("a partition or child of table \"%s\"",
+									 get_rel_name(parent)),
+					 psprintf("Declare and protect %s: its partitions and children are protected with it.",
+							  datamap_relation_name(parent)));
+}
+
+static void
+check_partition_key(const Check *check)
+{
+	PartitionKey key = RelationGetPartitionKey(check->rel);
+	const ColumnSpec *spec = spec_in(check, (Node *) key->partexprs, 1);
+
+	for (int i = 0; i < key->partnatts && spec == NULL; i++)
+	{
+		if (key->partattrs[i] != 0)
+			spec = spec_at(check, key->partattrs[i]);
+	}
+	if (spec != NULL)
+		refuse_column(check, spec, "a partition key",
+					  "Partition by columns without personal data, such as a number or a date of entry.");
+}
+
 static void
 check_relation(const Check *check)
 {
 	Form_pg_class form = check->rel->rd_rel;
-	Oid			relid = RelationGetRelid(check->rel);
 
-	if (form->relkind == RELKIND_PARTITIONED_TABLE || form->relispartition)
-		refuse_table(check, "partitioned or a partition",
-					 "Partitioned tables cannot be protected yet.");
 	if (form->relkind == RELKIND_FOREIGN_TABLE)
 		refuse_table(check, "a foreign table",
 					 "Protect the table on the server that stores it.");
-	if (form->relkind != RELKIND_RELATION)
+	if (form->relkind != RELKIND_RELATION &&
+		form->relkind != RELKIND_PARTITIONED_TABLE)
 		refuse_table(check, "not a table",
 					 "Protect the tables whose rows it shows.");
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
@@ -163,10 +205,9 @@ check_relation(const Check *check)
 	if (OidIsValid(form->reloftype))
 		refuse_table(check, "a typed table",
 					 "ALTER TABLE ... NOT OF first: a column has to be added.");
-	if (has_superclass(relid) ||
-		find_inheritance_children(relid, NoLock) != NIL)
-		refuse_table(check, "part of an inheritance tree",
-					 "ALTER TABLE ... NO INHERIT first.");
+	check_parents(check);
+	if (form->relkind == RELKIND_PARTITIONED_TABLE)
+		check_partition_key(check);
 	if (check->rel->rd_rules != NULL)
 		refuse_table(check, "used with rules",
 					 "DROP RULE first, and use a trigger instead.");
@@ -225,6 +266,12 @@ check_attributes(const Check *check)
 		if (att->attidentity)
 			refuse_column(check, spec, "an identity column",
 						  "An identity column identifies a row; leave it out.");
+		/* rows are moved as they are stored */
+		if (check->rel->rd_rel->relispartition && !spec->searchable &&
+			att->attnotnull != spec->notnull)
+			refuse_column(check, spec,
+						  "a NOT NULL constraint of one part of the table and not of another",
+						  "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, or DROP NOT NULL, alike in the table and all its partitions.");
 		/* a NULL placeholder passes any CHECK that a NULL value would pass */
 		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
 			DomainHasConstraints(att->atttypid) &&
@@ -308,7 +355,7 @@ check_constraint(const Check *check, HeapTuple tuple, TupleDesc desc)
 
 		case CONSTRAINT_CHECK:
 			/* protect() has the guard check them on the value */
-			if (!check->is_protected ||
+			if (!OidIsValid(check->root) ||
 				strcmp(name, GUARD_CHECK_CONSTRAINT) == 0)
 				break;
 			expr = heap_getattr(tuple, Anum_pg_constraint_conbin, desc,
@@ -741,9 +788,10 @@ check_all(const Check *check)
 }
 
 void
-schema_check_table(Relation rel, const ColumnSpec *cols, int ncols)
+schema_check_table(Relation rel, const ColumnSpec *cols, int ncols,
+				   List *tree)
 {
-	Check		check = {rel, cols, ncols, false};
+	Check		check = {rel, cols, ncols, tree, InvalidOid};
 
 	check_all(&check);
 	check_triggers(&check, NULL, false);
@@ -760,14 +808,26 @@ specs_of(const TableMap *map)
 		specs[i].searchable = map->columns[i].searchable;
 		specs[i].normalize = map->columns[i].normalize;
 		specs[i].token_bytes = map->columns[i].token_bytes;
+		specs[i].notnull = i < map->root->ncolumns &&
+			map->root->columns[i].notnull;
 	}
 	return specs;
+}
+
+static Check
+check_of(Relation rel, const TableMap *map)
+{
+	Check		check = {rel, specs_of(map), map->ncolumns, NIL, map->root->relid};
+
+	check.tree = lappend_oid(list_copy(map->root->member_relids),
+							 map->root->relid);
+	return check;
 }
 
 void
 schema_check_protected(Relation rel, const TableMap *map)
 {
-	Check		check = {rel, specs_of(map), map->ncolumns, true};
+	Check		check = check_of(rel, map);
 
 	check_all(&check);
 }
@@ -776,7 +836,7 @@ void
 schema_check_trigger(Relation rel, const TableMap *map, const char *name,
 					 bool renamed)
 {
-	Check		check = {rel, specs_of(map), map->ncolumns, true};
+	Check		check = check_of(rel, map);
 
 	check_triggers(&check, name, renamed);
 }
@@ -785,7 +845,7 @@ void
 schema_check_new_index(Relation rel, const TableMap *map,
 					   const IndexStmt *stmt)
 {
-	Check		check = {rel, specs_of(map), map->ncolumns, true};
+	Check		check = check_of(rel, map);
 	const char *name = stmt->idxname ? stmt->idxname : "";
 	const ColumnSpec *spec = spec_in(&check, stmt->whereClause, 1);
 	ListCell   *lc;

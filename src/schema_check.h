@@ -23,10 +23,15 @@ typedef struct ColumnSpec
 	bool		searchable;
 	NormalizeKind normalize;
 	int			token_bytes;
+	bool		notnull;		/* in the table that was declared */
 } ColumnSpec;
 
-/* For protect(): the table as it is, before anything is changed. */
-extern void schema_check_table(Relation rel, const ColumnSpec *cols, int ncols);
+/*
+ * For protect(): a table as it is, before anything is changed.  tree: OIDs of
+ * the relations that are, or are to be, members of one protected table.
+ */
+extern void schema_check_table(Relation rel, const ColumnSpec *cols, int ncols,
+							   List *tree);
 
 /*
  * The expressions of an index as they were written.  RelationGetIndexExpressions

@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_operator.h"
 #include "executor/spi.h"
@@ -145,6 +146,18 @@ prepare_state(void)
 
 /* ---------- links ---------- */
 
+/* A link as seen from a row of its parent: with the row's own columns. */
+static LinkMap
+link_of_parent(const LinkMap *link, const TableMap *parent)
+{
+	LinkMap		row = *link;
+	int			i;
+
+	for (i = 0; i < link->ncolumns; i++)
+		row.columns[i] = datamap_member_attnum(parent, link->parent_columns[i]);
+	return row;
+}
+
 bool
 subject_link_is_null(const LinkMap *link, const bool *isnull)
 {
@@ -275,8 +288,11 @@ link_plan(TableMap *table, LinkMap *link, int which)
 	}
 	else
 	{
+		/* a foreign key to a partitioned table leads to its partitions */
 		appendStringInfo(&sql, REWRITE_PHYSICAL
-						 "SELECT x.gdpr_sealed FROM ONLY %s x",
+						 "SELECT x.gdpr_sealed FROM %s %s x",
+						 get_rel_relkind(link->parent_relid) == RELKIND_RELATION ?
+						 "ONLY" : "",
 						 datamap_relation_name(link->parent_relid));
 		append_condition(&sql, link->parent_relid, link->parent_columns,
 						 link->ncolumns);
@@ -458,15 +474,16 @@ subject_expected(Relation rel, const TableMap *table, const Datum *values,
 	foreach(lc, expected_by)
 	{
 		LinkMap    *link = lfirst(lc);
-		LinkMap		row = *link;
+		LinkMap		row;
 		ParentEntry *entry;
 		uint8		key[32];
 
-		memcpy(row.columns, link->parent_columns, sizeof(row.columns));
-		if (link->parent_relid != table->relid ||
-			subject_link_is_null(&row, isnull))
+		if (link->parent_relid != table->root->relid)
 			continue;
-		parent_key(link, table->relid, link->parent_columns, values, key);
+		row = link_of_parent(link, table);
+		if (subject_link_is_null(&row, isnull))
+			continue;
+		parent_key(link, table->relid, row.columns, values, key);
 		entry = hash_search(parents, key, HASH_FIND, NULL);
 		if (entry != NULL && entry->expected != 0)
 			return entry->expected;
@@ -485,11 +502,11 @@ subject_is_awaited(const TableMap *table)
 	ListCell   *lc;
 
 	foreach(lc, expected_by)
-		if (((LinkMap *) lfirst(lc))->parent_relid == table->relid)
+		if (((LinkMap *) lfirst(lc))->parent_relid == table->root->relid)
 			return true;
-	return list_member_oid(vacated, table->relid) ||
+	return list_member_oid(vacated, table->root->relid) ||
 		(vacated_when == GetCurrentStatementStartTimestamp() &&
-		 list_member_oid(vacated_now, table->relid));
+		 list_member_oid(vacated_now, table->root->relid));
 }
 
 /* Does a deferrable foreign key lead from a protected table to the relation? */
@@ -528,8 +545,9 @@ has_deferrable_children(Oid relid)
  * foreign key is deferrable.
  */
 void
-subject_key_vacated(Oid relid)
+subject_key_vacated(const TableMap *table)
 {
+	Oid			relid = table->root->relid;
 	MemoryContext old;
 
 	if (list_member_oid(vacated, relid))
@@ -565,14 +583,39 @@ is_subscribed(Oid relid)
 	return result;
 }
 
+/* The rows of one relation that belong to a row of table. */
+static void
+relink_member(const TableMap *table, TableMap *child, const Datum *values,
+			  const bool *isnull)
+{
+	int			i;
+
+	if (IsLogicalWorker() &&
+		(is_subscribed(child->relid) || is_subscribed(child->root->relid)))
+		return;
+	for (i = 0; i < child->nlinks; i++)
+	{
+		LinkMap    *link = &child->links[i];
+		LinkMap		row;
+
+		if (link->parent_relid != table->root->relid)
+			continue;
+		row = link_of_parent(link, table);
+		if (!subject_link_is_null(&row, isnull))
+			run_link_plan(child, link, PLAN_RELINK, child->relid, row.columns,
+						  values);
+	}
+}
+
 void
 subject_relink_children(const TableMap *table, Relation rel,
 						const Datum *values, const bool *isnull)
 {
-	List	   *children = datamap_tables(table->relid);
+	List	   *children = datamap_tables(table->root->relid);
 	GuardMode	relink = {GUARD_RELINK, 0, 0, false};
 	GuardMode	before = guard_set_mode(relink);
 	ListCell   *lc;
+	ListCell   *lc2;
 
 	forget_found();
 	PG_TRY();
@@ -580,22 +623,8 @@ subject_relink_children(const TableMap *table, Relation rel,
 		SPI_connect();
 		foreach(lc, children)
 		{
-			TableMap   *child = lfirst(lc);
-			int			i;
-
-			if (IsLogicalWorker() && is_subscribed(child->relid))
-				continue;
-			for (i = 0; i < child->nlinks; i++)
-			{
-				LinkMap    *link = &child->links[i];
-				LinkMap		row = *link;
-
-				memcpy(row.columns, link->parent_columns, sizeof(row.columns));
-				if (link->parent_relid == table->relid &&
-					!subject_link_is_null(&row, isnull))
-					run_link_plan(child, link, PLAN_RELINK, child->relid,
-								  link->parent_columns, values);
-			}
+			foreach(lc2, datamap_members(lfirst(lc)))
+				relink_member(table, lfirst(lc2), values, isnull);
 		}
 		SPI_finish();
 	}
@@ -624,36 +653,42 @@ subject_relink_later(const TableMap *table, Relation rel, const Datum *values,
 	MemoryContextSwitchTo(old);
 }
 
+/* Now is the end of a statement on rel, which may have routed rows elsewhere. */
 void
 subject_relink_now(Relation rel)
 {
+	TableMap   *target = late == NIL ? NULL :
+		datamap_lookup(RelationGetRelid(rel));
 	List	   *items = late;
 	ListCell   *lc;
-	TupleDesc	desc = RelationGetDescr(rel);
-	Datum	   *values;
-	bool	   *isnull;
 
-	if (late == NIL)
+	if (target == NULL)
 		return;
 	late = NIL;
-	values = palloc(sizeof(Datum) * desc->natts);
-	isnull = palloc(sizeof(bool) * desc->natts);
 	foreach(lc, items)
 	{
 		LateRelink *item = lfirst(lc);
 		TableMap   *table = datamap_lookup(item->relid);
 
-		if (item->relid != RelationGetRelid(rel))
+		if (table == NULL)
+			continue;
+		if (table->root != target->root)
 		{
 			MemoryContext old = MemoryContextSwitchTo(subject_context);
 
 			late = lappend(late, item);
 			MemoryContextSwitchTo(old);
 		}
-		else if (table != NULL)
+		else
 		{
+			Relation	member = table_open(item->relid, AccessShareLock);
+			TupleDesc	desc = RelationGetDescr(member);
+			Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+			bool	   *isnull = palloc(sizeof(bool) * desc->natts);
+
 			heap_deform_tuple(item->tuple, desc, values, isnull);
-			subject_relink_children(table, rel, values, isnull);
+			subject_relink_children(table, member, values, isnull);
+			table_close(member, NoLock);
 		}
 	}
 }

@@ -39,13 +39,13 @@ extern uint64 subject_of_parent(TableMap *table, LinkMap *link,
 extern uint64 subject_expected(Relation rel, const TableMap *table,
 							   const Datum *values, const bool *isnull);
 
-/* Were numbers given to rows of this table that did not exist yet? */
 /*
- * In this transaction, rows of the relation are deleted or change their key:
+ * In this transaction, rows of the table are deleted or change their key:
  * what is inserted now may come into possession of children of another.
  */
-extern void subject_key_vacated(Oid relid);
+extern void subject_key_vacated(const TableMap *table);
 
+/* Were numbers given to rows of this table that did not exist yet? */
 extern bool subject_is_awaited(const TableMap *table);
 
 /* Rows of tables that lead here follow when the number of a row changes. */

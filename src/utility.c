@@ -163,7 +163,9 @@ plan_copy(PlannedStmt *pstmt, bool *physical)
 		return pstmt;
 
 	rel = relation_open(relid, NoLock);
-	if (!columns_exist(rel, stmt->attlist))
+	/* COPY does not take a partitioned table's rows, and says so */
+	if (!columns_exist(rel, stmt->attlist) ||
+		(!stmt->is_from && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE))
 	{
 		relation_close(rel, NoLock);
 		*physical = true;
@@ -471,7 +473,7 @@ refuse_drop(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 						get_rel_name(object_id)),
 				 errdetail("The sealed values of its rows depend on it."),
 				 errhint("First CALL gdpr.unprotect('%s').",
-						 datamap_relation_name(object_id))));
+						 datamap_relation_name(table->root->relid))));
 }
 
 void

@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "check.h"
 #include "datamap.h"
 #include "errors.h"
 #include "guard.h"
@@ -206,14 +207,12 @@ static void
 refuse(TableMap *map, const char *what)
 {
 	char	   *relname = get_rel_name(map->relid);
-	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(map->relid)),
-												  relname);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_GDPR_NOT_SEALED),
 			 errmsg("cannot %s of protected table \"%s\"", what, relname),
 			 errhint("First CALL gdpr.unprotect(%s).",
-					 quote_literal_cstr(name))));
+					 quote_literal_cstr(datamap_relation_name(map->root->relid)))));
 }
 
 static bool
@@ -362,31 +361,12 @@ check_alter_command(TableMap *map, AlterTableCmd *cmd)
 				refuse(map, psprintf("change trigger \"%s\"", cmd->name));
 			break;
 
-		case AT_AddInherit:
-			refuse(map, "change the inheritance");
-			break;
-
 		case AT_AddOf:
 			refuse(map, "change the type");
 			break;
 
 		default:
 			break;
-	}
-}
-
-/* The tables that become parents or children by this. */
-static void
-refuse_relatives(List *names, const char *what)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		List	   *relids = add_protected(NIL, lfirst_node(RangeVar, lc));
-
-		if (relids != NIL)
-			refuse(datamap_lookup(linitial_oid(relids)), what);
 	}
 }
 
@@ -462,13 +442,12 @@ check_alter(AlterTableStmt *stmt)
 
 		if (relids != NIL)
 			check_alter_command(datamap_lookup(linitial_oid(relids)), cmd);
-		if (cmd->subtype == AT_AddInherit)
-			refuse_relatives(list_make1(cmd->def), "make a child");
-		if (cmd->subtype == AT_AttachPartition)
-			refuse_relatives(list_make1(((PartitionCmd *) cmd->def)->name),
-							 "make a partition");
 	}
+	utility_members_before_alter(stmt);
 }
+
+/* CHECK constraints of the table whose column is being renamed */
+static List *renamed_checks = NIL;
 
 static void
 check_rename(RenameStmt *stmt)
@@ -476,6 +455,7 @@ check_rename(RenameStmt *stmt)
 	List	   *relids;
 	TableMap   *map;
 
+	renamed_checks = NIL;
 	switch (stmt->renameType)
 	{
 		case OBJECT_ATTRIBUTE:
@@ -499,6 +479,11 @@ check_rename(RenameStmt *stmt)
 		(stmt->renameType == OBJECT_TABCONSTRAINT &&
 		 strcmp(stmt->subname, GUARD_CHECK_CONSTRAINT) == 0))
 		refuse(map, psprintf("rename \"%s\"", stmt->subname));
+	if (stmt->renameType == OBJECT_COLUMN)
+	{
+		utility_members_before_rename(map, stmt->subname);
+		renamed_checks = check_before_rename(map);
+	}
 }
 
 /* The map has the column names of tables that are only declared, too. */
@@ -602,9 +587,9 @@ utility_before_ddl(Node *stmt)
 
 		case T_CreateForeignTableStmt:	/* begins with a CreateStmt */
 		case T_CreateStmt:
-			refuse_relatives(((CreateStmt *) stmt)->inhRelations,
-							 "make a child");
-			return tables_of_create((CreateStmt *) stmt);
+			return list_concat_unique_oid(utility_members_before_create((CreateStmt *) stmt,
+																		IsA(stmt, CreateForeignTableStmt)),
+										  tables_of_create((CreateStmt *) stmt));
 
 		case T_CreateTrigStmt:
 			check_create_trigger((CreateTrigStmt *) stmt);
@@ -714,14 +699,20 @@ utility_after_ddl(Node *stmt, List *relids)
 
 	if (IsA(stmt, RenameStmt) &&
 		((RenameStmt *) stmt)->renameType == OBJECT_COLUMN)
+	{
 		datamap_column_renamed(linitial_oid(relids),
 							   ((RenameStmt *) stmt)->subname,
 							   ((RenameStmt *) stmt)->newname);
+		check_after_rename(renamed_checks);
+	}
 	foreach(lc, relids)
 		datamap_table_altered(lfirst_oid(lc));
 	CommandCounterIncrement();
 
-	foreach(lc, relids)
+	if (IsA(stmt, CreateStmt))
+		utility_members_after_create((CreateStmt *) stmt);
+
+	foreach(lc, utility_members_below(relids))
 	{
 		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
 		TableMap   *map = datamap_lookup(lfirst_oid(lc));
@@ -731,6 +722,11 @@ utility_after_ddl(Node *stmt, List *relids)
 		if (map != NULL)
 		{
 			schema_check_protected(rel, map);
+			if (!list_member_oid(relids, lfirst_oid(lc)))
+			{
+				relation_close(rel, AccessShareLock);
+				continue;
+			}
 			if (IsA(stmt, CreateTrigStmt))
 				schema_check_trigger(rel, map,
 									 ((CreateTrigStmt *) stmt)->trigname,

@@ -287,7 +287,6 @@ CREATE FOREIGN DATA WRAPPER attacks_wrapper;
 CREATE SERVER attacks_server FOREIGN DATA WRAPPER attacks_wrapper;
 RESET client_min_messages;
 CREATE FOREIGN TABLE attacks.child () INHERITS (attacks.person) SERVER attacks_server;
-CREATE TABLE attacks.child () INHERITS (attacks.person);
 DROP FOREIGN DATA WRAPPER attacks_wrapper CASCADE;
 
 -- a child that names its parent otherwise than the parent does belongs to it all the same

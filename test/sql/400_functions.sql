@@ -63,7 +63,7 @@ SELECT t::regtype, l FROM (VALUES
     ('name', ARRAY['''''', '''nosuch''']),
     ('regclass', ARRAY['''calls.person''', '0', '4294967295', '''calls.plain''', '''pg_class''', '''gdpr.tombstone''', '''gdpr.data_map''']),
     ('bigint', ARRAY['65536', '0', '-1', '65535', '1099511627776', '9223372036854775807', '-9223372036854775808']),
-    ('integer', ARRAY['0', '-1', '2147483647', '-2147483648']),
+    ('integer', ARRAY['0', '-1', '2147483647', '(-2147483648)']),
     ('smallint', ARRAY['0', '-1', '16', '32767']),
     ('boolean', ARRAY['true', 'false']),
     ('uuid', ARRAY['''00000000-0000-0000-0000-000000000000''']),

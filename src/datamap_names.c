@@ -1,0 +1,120 @@
+/*
+ * datamap_names.c
+ *		Members, owners and names of relations; the names in the data map
+ *		follow those of the columns.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "datamap.h"
+
+List *
+datamap_members(const TableMap *map)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (get_rel_relkind(map->root->relid) == RELKIND_RELATION)
+		result = lappend(result, map->root);
+	foreach(lc, map->root->member_relids)
+	{
+		TableMap   *member = get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION ?
+			datamap_lookup(lfirst_oid(lc)) : NULL;
+
+		if (member != NULL)
+			result = lappend(result, member);
+	}
+	return result;
+}
+
+AttrNumber
+datamap_member_attnum(const TableMap *map, AttrNumber root_attnum)
+{
+	AttrNumber	attnum = root_attnum;
+
+	if (map->root != map)
+		attnum = get_attnum(map->relid,
+							get_attname(map->root->relid, root_attnum, false));
+	if (attnum == InvalidAttrNumber)
+		elog(ERROR, "relation %u lacks a column of relation %u", map->relid,
+			 map->root->relid);
+	return attnum;
+}
+
+Oid
+datamap_relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+char *
+datamap_relation_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+Oid
+datamap_owner(void)
+{
+	return datamap_relation_owner(get_relname_relid("mapped_table",
+													datamap_oids()->schema));
+}
+
+/*
+ * As the map's owner, so nothing here may depend on the session's search path.
+ */
+void
+datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
+{
+	static const char *const updates[] = {
+		"UPDATE gdpr.mapped_column c SET name = $3 FROM gdpr.mapped_table t"
+		" WHERE t.id OPERATOR(pg_catalog.=) c.table_id AND t.relation OPERATOR(pg_catalog.=) $1"
+		" AND c.name OPERATOR(pg_catalog.=) $2",
+		"UPDATE gdpr.mapped_table SET key_columns = pg_catalog.array_replace(key_columns, $2, $3)"
+		" WHERE relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (key_columns)",
+		"UPDATE gdpr.mapped_link l SET columns = pg_catalog.array_replace(columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.table_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.columns)",
+		"UPDATE gdpr.mapped_link l SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.parent_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.parent_columns)"
+	};
+	Oid			types[3] = {OIDOID, NAMEOID, NAMEOID};
+	Datum		args[3];
+	Oid			user;
+	Oid			owner;
+	int			sec_context;
+	size_t		i;
+
+	if (datamap_oids() == NULL)
+		return;
+	args[0] = ObjectIdGetDatum(relid);
+	args[1] = DirectFunctionCall1(namein, CStringGetDatum(oldname));
+	args[2] = DirectFunctionCall1(namein, CStringGetDatum(newname));
+	GetUserIdAndSecContext(&user, &sec_context);
+	owner = datamap_owner();
+	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	for (i = 0; i < lengthof(updates); i++)
+		if (SPI_execute_with_args(updates[i], 3, types, args, NULL, false,
+								  0) != SPI_OK_UPDATE)
+			elog(ERROR, "could not rename a column in the data map");
+	SPI_finish();
+	SetUserIdAndSecContext(user, sec_context);
+}
