@@ -31,6 +31,7 @@
 
 #include "compat.h"
 #include "datamap.h"
+#include "datamap_internal.h"
 #include "errors.h"
 
 PG_FUNCTION_INFO_V1(gdpr_map_changed);
@@ -103,9 +104,8 @@ static const char *const map_names[MAP_TABLES] = {
 	"mapped_member", "purpose", "purpose_grant"
 };
 
-/* The highest attribute number of a relation. */
-static int
-attribute_count(Oid relid)
+int
+datamap_attribute_count(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	int			natts;
@@ -399,7 +399,7 @@ make_table(const Datum *values)
 	table->root = table;
 	table->context = CurrentMemoryContext;
 	table->sealed_attnum = get_attnum(relid, "gdpr_sealed");
-	table->natts = attribute_count(relid);
+	table->natts = datamap_attribute_count(relid);
 	table->nkeys = read_attnums(table, relid, values[MT_KEYS], table->keys);
 	table->on_forget =
 		parse_on_forget(TextDatumGetCString(values[MT_ON_FORGET]));
@@ -513,9 +513,8 @@ column_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* What the catalog says of a column. */
-static void
-read_attribute(ColumnMap *column, Oid relid, AttrNumber attnum)
+void
+datamap_read_attribute(ColumnMap *column, Oid relid, AttrNumber attnum)
 {
 	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
 										Int16GetDatum(attnum));
@@ -564,7 +563,7 @@ add_column(TableMap *table, const Datum *values, const bool *isnull)
 	column->mask = isnull[MC_MASK] ? NULL :
 		TextDatumGetCString(values[MC_MASK]);
 	column->via = via;
-	read_attribute(column, table->relid, attnum);
+	datamap_read_attribute(column, table->relid, attnum);
 }
 
 static void
@@ -656,12 +655,8 @@ has_constrained_columns(const TableMap *table)
 	return complete;
 }
 
-/*
- * Pointers between the parts, once nothing is reallocated any more.  False if
- * a part is missing, as while pg_restore -j is loading the map.
- */
-static bool
-finish_table(TableMap *table)
+bool
+datamap_finish_table(TableMap *table)
 {
 	int			i;
 	int			j;
@@ -685,95 +680,6 @@ finish_table(TableMap *table)
 		table->by_attnum[column->attnum] = column;
 	}
 	return has_constrained_columns(table);
-}
-
-/* ---------- members ---------- */
-
-/* The column of this name as one of the root's; notes one that is missing. */
-static AttrNumber
-member_attnum(TableMap *member, AttrNumber root_attnum)
-{
-	char	   *name = get_attname(member->root->relid, root_attnum, true);
-	AttrNumber	attnum = name ? get_attnum(member->relid, name) :
-		InvalidAttrNumber;
-
-	if (attnum == InvalidAttrNumber)
-		member->missing = name ? name : pstrdup("?");
-	return attnum;
-}
-
-static void
-translate_links(TableMap *member)
-{
-	size_t		size = sizeof(LinkMap) * member->nlinks;
-	LinkMap    *links = palloc(size);
-	int			i;
-	int			j;
-
-	memcpy(links, member->links, size);
-	member->links = links;
-	for (i = 0; i < member->nlinks; i++)
-	{
-		memset(links[i].plans, 0, sizeof(links[i].plans));
-		for (j = 0; j < links[i].ncolumns; j++)
-			links[i].columns[j] = member_attnum(member, links[i].columns[j]);
-	}
-}
-
-static void
-translate_columns(TableMap *member)
-{
-	size_t		size = sizeof(ColumnMap) * Max(member->ncolumns, 1);
-	ColumnMap  *columns = palloc0(size);
-	int			i;
-
-	if (member->ncolumns > 0)
-		memcpy(columns, member->columns, sizeof(ColumnMap) * member->ncolumns);
-	member->columns = columns;
-	for (i = 0; i < member->ncolumns; i++)
-	{
-		AttrNumber	attnum = member_attnum(member, columns[i].attnum);
-
-		columns[i].table = member;
-		columns[i].codec = NULL;
-		if (attnum != InvalidAttrNumber)
-			read_attribute(&columns[i], member->relid, attnum);
-	}
-}
-
-/*
- * The map of a member: the root's, with the member's attribute numbers, which
- * names tell.  NULL while protect() has not added gdpr_sealed yet.
- */
-static TableMap *
-make_member(TableMap *root, Oid relid)
-{
-	MemoryContext old = MemoryContextSwitchTo(root->context);
-	TableMap   *member = palloc(sizeof(TableMap));
-	int			i;
-
-	*member = *root;
-	member->relid = relid;
-	member->member_relids = NIL;
-	member->key_codecs = NULL;
-	member->check_state = NULL;
-	member->move_state = NULL;
-	member->sealed_attnum = get_attnum(relid, "gdpr_sealed");
-	if (member->sealed_attnum == InvalidAttrNumber)
-	{
-		MemoryContextSwitchTo(old);
-		return NULL;
-	}
-	member->natts = attribute_count(relid);
-	member->by_attnum = palloc0(sizeof(ColumnMap *) * (member->natts + 1));
-	for (i = 0; i < member->nkeys; i++)
-		member->keys[i] = member_attnum(member, root->keys[i]);
-	translate_links(member);
-	translate_columns(member);
-	if (member->missing == NULL)
-		(void) finish_table(member);
-	MemoryContextSwitchTo(old);
-	return member;
 }
 
 static MapCache *
@@ -833,7 +739,7 @@ load_map(void)
 		{
 			TableMap   *table = lfirst(lc);
 
-			if (!finish_table(table))
+			if (!datamap_finish_table(table))
 			{
 				/* not in the map yet: its guards refuse what is not sealed */
 				leave_out(cache, table);
@@ -904,7 +810,7 @@ datamap_lookup(Oid relid)
 	if (entry == NULL)
 		return NULL;
 	if (entry->table == NULL && usable(entry->root) != NULL)
-		entry->table = make_member(entry->root, relid);
+		entry->table = datamap_make_member(entry->root, relid);
 	return usable(entry->table);
 }
 
@@ -1011,7 +917,7 @@ datamap_declared(Oid relid)
 		return NULL;
 	read_rows(NULL, MAP_LINK, ML_COLUMNS, read_wanted_link);
 	read_rows(NULL, MAP_COLUMN, MC_COLUMNS, read_wanted_column);
-	if (!finish_table(wanted))
+	if (!datamap_finish_table(wanted))
 		elog(ERROR, "the data map of relation %u lacks a link", relid);
 	return wanted;
 }

@@ -1,7 +1,7 @@
 /*
  * datamap_names.c
- *		Members, owners and names of relations; the names in the data map
- *		follow those of the columns.
+ *		Names and owners of relations; the names in the data map follow those
+ *		of the columns.
  */
 #include "postgres.h"
 
@@ -15,39 +15,6 @@
 #include "utils/syscache.h"
 
 #include "datamap.h"
-
-List *
-datamap_members(const TableMap *map)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	if (get_rel_relkind(map->root->relid) == RELKIND_RELATION)
-		result = lappend(result, map->root);
-	foreach(lc, map->root->member_relids)
-	{
-		TableMap   *member = get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION ?
-			datamap_lookup(lfirst_oid(lc)) : NULL;
-
-		if (member != NULL)
-			result = lappend(result, member);
-	}
-	return result;
-}
-
-AttrNumber
-datamap_member_attnum(const TableMap *map, AttrNumber root_attnum)
-{
-	AttrNumber	attnum = root_attnum;
-
-	if (map->root != map)
-		attnum = get_attnum(map->relid,
-							get_attname(map->root->relid, root_attnum, false));
-	if (attnum == InvalidAttrNumber)
-		elog(ERROR, "relation %u lacks a column of relation %u", map->relid,
-			 map->root->relid);
-	return attnum;
-}
 
 Oid
 datamap_relation_owner(Oid relid)
