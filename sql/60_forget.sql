@@ -191,15 +191,20 @@ CREATE FUNCTION gdpr.dark_rows(OUT relation regclass, OUT subject bigint, OUT ca
 BEGIN
     FOR relation IN SELECT r.relation FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
                     WHERE t.protected AND r.has_rows ORDER BY t.id, r.relation::oid LOOP
+        -- the table's owner reads its envelopes, 1000 pages at a time;
         -- what was erased here keeps its number, and has a tombstone
-        RETURN QUERY EXECUTE format(
-            'SELECT $1, coalesce(a.subject, k.number), c.name, count(DISTINCT r.ctid)
-             FROM ONLY %s r CROSS JOIN LATERAL gdpr.lost_keys(r.gdpr_sealed) k
-             LEFT JOIN gdpr.subject_alias a ON a.number = k.number
-             LEFT JOIN gdpr.category c ON c.id = k.category
-             WHERE k.has_values OR NOT EXISTS (
-                 SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
-             GROUP BY 2, 3 ORDER BY 2, 3', relation) USING relation;
+        RETURN QUERY
+        SELECT dark_rows.relation, coalesce(a.subject, k.number), c.name, count(DISTINCT (b, r.n))
+        FROM generate_series(0, pg_relation_size(dark_rows.relation) / current_setting('block_size')::bigint, 1000) b
+        CROSS JOIN LATERAL gdpr.run_as_owner(dark_rows.relation, format(
+            'SELECT gdpr_sealed FROM ONLY %s WHERE ctid >= %L AND ctid < %L',
+            dark_rows.relation, format('(%s,0)', b), format('(%s,0)', b + 1000))) WITH ORDINALITY r(sealed, n)
+        CROSS JOIN LATERAL gdpr.lost_keys(r.sealed::gdpr.sealed) k
+        LEFT JOIN gdpr.subject_alias a ON a.number = k.number
+        LEFT JOIN gdpr.category c ON c.id = k.category
+        WHERE k.has_values OR NOT EXISTS (
+            SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
+        GROUP BY 2, 3 ORDER BY 2, 3;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.dark_rows() IS

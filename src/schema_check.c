@@ -30,6 +30,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/prs2lock.h"
@@ -213,16 +214,24 @@ check_relation(const Check *check)
 					 "DROP RULE first, and use a trigger instead.");
 }
 
-/* Does NULL, which stands in for a value, break a constraint of the domain? */
+/*
+ * Does NULL, which stands in for a value, break a constraint of the domain?
+ * Its constraints run as the table's owner.  (domain_check() would want a
+ * binary input function.)
+ */
 static bool
-domain_refuses_null(Oid typid)
+domain_refuses_null(Oid typid, Oid owner)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool result = false;
 	Oid			input;
 	Oid			ioparam;
+	Oid			user;
+	int			sec_context;
 
 	getTypeInputInfo(typid, &input, &ioparam);
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	PG_TRY();
 	{
 		(void) OidInputFunctionCall(input, NULL, ioparam, -1);
@@ -237,6 +246,7 @@ domain_refuses_null(Oid typid)
 		result = true;
 	}
 	PG_END_TRY();
+	SetUserIdAndSecContext(user, sec_context);
 	return result;
 }
 
@@ -276,7 +286,7 @@ check_attributes(const Check *check)
 		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN &&
 			DomainHasConstraints(att->atttypid) &&
 			(spec->searchable || att->attnotnull ||
-			 domain_refuses_null(att->atttypid)))
+			 domain_refuses_null(att->atttypid, check->rel->rd_rel->relowner)))
 			refuse_column(check, spec,
 						  psprintf("a domain with constraints (%s)",
 								   format_type_be(att->atttypid)),

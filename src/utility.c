@@ -230,10 +230,14 @@ materialized_query(Relation rel)
 Datum
 gdpr_materializes(PG_FUNCTION_ARGS)
 {
-	Relation	rel = relation_open(PG_GETARG_OID(0), AccessShareLock);
-	Query	   *query = materialized_query(rel);
-	bool		result = query != NULL && query_reveals(query);
+	Relation	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	Query	   *query;
+	bool		result;
 
+	if (rel == NULL)
+		PG_RETURN_NULL();
+	query = materialized_query(rel);
+	result = query != NULL && query_reveals(query);
 	relation_close(rel, NoLock);
 	PG_RETURN_BOOL(result);
 }

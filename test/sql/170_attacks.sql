@@ -347,8 +347,9 @@ BEGIN
     RETURN $1;
 END $$;
 CREATE DOMAIN attacks.trapped AS text CHECK (attacks.trap(length(VALUE)) > 0);
-CREATE TABLE attacks.escalate (id int PRIMARY KEY, name text CHECK (attacks.trap(length(name)) > 0), tags attacks.trapped[]);
-INSERT INTO attacks.escalate VALUES (1, 'one', '{a}'), (2, 'two', '{b}'), (3, 'three', '{c}');
+CREATE TABLE attacks.escalate (id int PRIMARY KEY, name text CHECK (attacks.trap(length(name)) > 0), tags attacks.trapped[],
+                               word attacks.trapped);
+INSERT INTO attacks.escalate VALUES (1, 'one', '{a}', 'a'), (2, 'two', '{b}', 'b'), (3, 'three', '{c}', 'c');
 CREATE INDEX ON attacks.escalate ((attacks.trap(1) + id));
 CREATE INDEX ON attacks.escalate (id) WHERE attacks.trap(2) = 2;
 CREATE TABLE attacks.needs (id int PRIMARY KEY, escalate_id int REFERENCES attacks.escalate);
@@ -358,7 +359,7 @@ SET client_min_messages = warning;
 GRANT USAGE ON SCHEMA attacks TO test_officer;
 GRANT EXECUTE ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text),
     gdpr.declare_column(regclass, text, text, boolean, text, text, text, text), gdpr.protect_now(regclass),
-    gdpr.subject(regclass, text) TO test_officer;
+    gdpr.subject(regclass, text), gdpr.dark_rows() TO test_officer;
 GRANT EXECUTE ON PROCEDURE gdpr.unprotect(regclass) TO test_officer;
 \c -
 \set VERBOSITY terse
@@ -368,8 +369,14 @@ DO $$ BEGIN
     PERFORM gdpr.declare_subject('attacks.escalate');
     PERFORM gdpr.declare_column('attacks.escalate', 'name', 'attacks_contact');
     PERFORM gdpr.declare_column('attacks.escalate', 'tags', 'attacks_contact');
+    PERFORM gdpr.declare_column('attacks.escalate', 'word', 'attacks_contact');
     PERFORM gdpr.protect_now('attacks.escalate');
 END $$;
+\c -
+\set VERBOSITY terse
+SET client_min_messages = warning;
+SET SESSION AUTHORIZATION test_officer;
+SELECT count(*) FROM gdpr.dark_rows() d WHERE d.relation = 'attacks.escalate'::regclass;
 \c -
 \set VERBOSITY terse
 SET client_min_messages = warning;
@@ -418,7 +425,7 @@ SET gdpr.purpose = 'attacks_all';
 INSERT INTO attacks.person (id, email, name, mood) VALUES (20, 'mail20', '', NULL), (21, 'mail21', ' ', '');
 INSERT INTO attacks.person (id, email, name, mood) SELECT id, email, name, mood FROM attacks.person WHERE id IN (20, 21)
 ON CONFLICT (id) DO UPDATE SET (email, name, mood) = (EXCLUDED.email, EXCLUDED.name, EXCLUDED.mood);
-INSERT INTO attacks.person SELECT * FROM attacks.person WHERE id = 20
+INSERT INTO attacks.person SELECT * FROM attacks.person WHERE id = 20 -- envelope included
 ON CONFLICT (email) DO UPDATE SET name = EXCLUDED.name;
 UPDATE attacks.person SET email = email, name = name, mood = mood WHERE id IN (20, 21);
 SELECT id, email, name, mood, mood IS NULL AS no_mood FROM attacks.person WHERE id IN (20, 21) ORDER BY id;

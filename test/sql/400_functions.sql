@@ -1,7 +1,7 @@
 -- Every function of the extension, found in the catalog so that a new one is
 -- tested too: what it is declared as, who may call it, and what it does with
 -- arguments that make no sense.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 
 CREATE VIEW extension_function AS
 SELECT p.* FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
@@ -47,10 +47,10 @@ CREATE TABLE calls.plain (id int PRIMARY KEY, name text);
 INSERT INTO calls.person SELECT i, 'mail-' || i || '@calls.test', 'Calls-' || i || '-Geheim' FROM generate_series(1, 3) i;
 DO $$ BEGIN
     PERFORM gdpr.declare_subject('calls.person');
-    PERFORM gdpr.declare_column('calls.person', 'email', 'calls_contact', searchable => true);
-    PERFORM gdpr.declare_column('calls.person', 'name', 'calls_contact');
+    PERFORM gdpr.declare_column('calls.person', 'email', 'contact', searchable => true);
+    PERFORM gdpr.declare_column('calls.person', 'name', 'contact');
     PERFORM gdpr.protect_now('calls.person');
-    PERFORM gdpr.create_purpose('calls_all', 'contract', ARRAY['calls_contact']);
+    PERFORM gdpr.create_purpose('calls_all', 'contract', ARRAY['contact']);
     PERFORM gdpr.grant_purpose('calls_all', 'test_app');
 END $$;
 GRANT USAGE ON SCHEMA calls TO test_guest;

@@ -1,6 +1,6 @@
 -- What a hostile role can make of errors, plans, statistics, types and its own
 -- tables.  Each value that must not show has "Geheim" in it.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 \set VERBOSITY verbose
 \set SHOW_CONTEXT always
 CREATE ROLE hostile_owner;
@@ -17,12 +17,12 @@ GRANT SELECT (id, name) ON hostile.person TO hostile_reader;
 RESET SESSION AUTHORIZATION;
 DO $$ BEGIN
     PERFORM gdpr.declare_subject('hostile.person');
-    PERFORM gdpr.declare_column('hostile.person', 'email', 'hostile', searchable => true);
-    PERFORM gdpr.declare_column('hostile.person', 'name', 'hostile');
-    PERFORM gdpr.declare_column('hostile.person', 'age', 'hostile');
-    PERFORM gdpr.declare_column('hostile.person', 'kind', 'hostile', searchable => true);
+    PERFORM gdpr.declare_column('hostile.person', 'email', 'contact', searchable => true);
+    PERFORM gdpr.declare_column('hostile.person', 'name', 'contact');
+    PERFORM gdpr.declare_column('hostile.person', 'age', 'contact');
+    PERFORM gdpr.declare_column('hostile.person', 'kind', 'contact', searchable => true);
     PERFORM gdpr.protect_now('hostile.person');
-    PERFORM gdpr.create_purpose('hostile_all', 'contract', ARRAY['hostile']);
+    PERFORM gdpr.create_purpose('hostile_all', 'contract', ARRAY['contact']);
     PERFORM gdpr.grant_purpose('hostile_all', 'test_app');
     PERFORM gdpr.grant_purpose('hostile_all', 'hostile_reader');
 END $$;
@@ -124,7 +124,7 @@ CREATE SCHEMA hostile_ops AUTHORIZATION test_guest;
 SET ROLE test_guest;
 CREATE FUNCTION hostile_ops.peek(text, text) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE WARNING 'sees %', $1;
+    RAISE INFO 'sees %', $1;
     RETURN true;
 END $$;
 CREATE OPERATOR hostile_ops.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile_ops.peek, RESTRICT = eqsel, HASHES, MERGES);
@@ -226,7 +226,7 @@ SELECT count(*) FROM hostile.person;
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS $$
 BEGIN
     IF $1 ~ '[02468]$' THEN
-        RAISE WARNING 'sees a hidden row';
+        RAISE INFO 'sees a hidden row';
     END IF;
     RETURN true;
 END $$;
@@ -242,7 +242,7 @@ DECLARE
 BEGIN
     FOR item IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         IF concat(item.object_identity, current_query()) ~ 'Geheim' THEN
-            RAISE WARNING 'the event trigger sees a value';
+            RAISE INFO 'the event trigger sees a value';
         END IF;
     END LOOP;
 END $$;
@@ -251,7 +251,7 @@ INSERT INTO hostile.later VALUES (1, 'Geheim later');
 CREATE EVENT TRIGGER hostile_on_ddl ON ddl_command_end EXECUTE FUNCTION hostile.on_ddl();
 DO $$ BEGIN
     PERFORM gdpr.declare_subject('hostile.later');
-    PERFORM gdpr.declare_column('hostile.later', 'name', 'hostile');
+    PERFORM gdpr.declare_column('hostile.later', 'name', 'contact');
     PERFORM gdpr.protect_now('hostile.later');
 END $$;
 CALL gdpr.unprotect('hostile.later');

@@ -1,6 +1,6 @@
 -- Whatever fails in the middle leaves things as they were: protect, forget,
 -- writes.  And what is damaged is an error, never NULL and never another value.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 \set VERBOSITY terse
 CREATE SCHEMA halfway;
 CREATE TABLE halfway.person (id int PRIMARY KEY, email text UNIQUE, name text CHECK (name <> ''), note text);
@@ -10,11 +10,11 @@ INSERT INTO halfway.person SELECT i, 'mail' || i, 'Name ' || i, 'n' FROM generat
 INSERT INTO halfway.bill SELECT i, i, 'Street ' || i FROM generate_series(1, 20) i;
 DO $$ BEGIN
     PERFORM gdpr.declare_subject('halfway.person');
-    PERFORM gdpr.declare_column('halfway.person', 'email', 'halfway', searchable => true);
-    PERFORM gdpr.declare_column('halfway.person', 'name', 'halfway');
+    PERFORM gdpr.declare_column('halfway.person', 'email', 'contact', searchable => true);
+    PERFORM gdpr.declare_column('halfway.person', 'name', 'contact');
     PERFORM gdpr.declare_table('halfway.bill', via => 'person_id');
-    PERFORM gdpr.declare_column('halfway.bill', 'address', 'halfway');
-    PERFORM gdpr.create_purpose('halfway_all', 'contract', ARRAY['halfway']);
+    PERFORM gdpr.declare_column('halfway.bill', 'address', 'contact');
+    PERFORM gdpr.create_purpose('halfway_all', 'contract', ARRAY['contact']);
     PERFORM gdpr.grant_purpose('halfway_all', current_user);
 END $$;
 SET gdpr.purpose = 'halfway_all';

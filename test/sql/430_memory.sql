@@ -1,6 +1,6 @@
 -- What a session keeps does not grow with what it does: thousands of reads,
 -- searches, writes and errors, after as many to warm up.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE SCHEMA memory;
 CREATE TABLE memory.person (id int PRIMARY KEY, email text UNIQUE, name text, born date);
 CREATE TABLE memory.bill (id int PRIMARY KEY, person_id int REFERENCES memory.person, address text);
@@ -8,14 +8,14 @@ INSERT INTO memory.person SELECT i, 'mail' || i, 'Name ' || i, '1970-01-01' FROM
 INSERT INTO memory.bill SELECT i, i, 'Street ' || i FROM generate_series(1, 2000) i;
 DO $$ BEGIN
     PERFORM gdpr.declare_subject('memory.person');
-    PERFORM gdpr.declare_column('memory.person', 'email', 'memory', searchable => true);
-    PERFORM gdpr.declare_column('memory.person', 'name', 'memory');
-    PERFORM gdpr.declare_column('memory.person', 'born', 'memory');
+    PERFORM gdpr.declare_column('memory.person', 'email', 'contact', searchable => true);
+    PERFORM gdpr.declare_column('memory.person', 'name', 'contact');
+    PERFORM gdpr.declare_column('memory.person', 'born', 'contact');
     PERFORM gdpr.declare_table('memory.bill', via => 'person_id');
-    PERFORM gdpr.declare_column('memory.bill', 'address', 'memory');
+    PERFORM gdpr.declare_column('memory.bill', 'address', 'contact');
     PERFORM gdpr.protect_now('memory.person');
     PERFORM gdpr.protect_now('memory.bill');
-    PERFORM gdpr.create_purpose('memory_all', 'contract', ARRAY['memory']);
+    PERFORM gdpr.create_purpose('memory_all', 'contract', ARRAY['contact']);
     PERFORM gdpr.grant_purpose('memory_all', current_user);
 END $$;
 SET gdpr.purpose = 'memory_all';
