@@ -217,7 +217,7 @@ check_relation(const Check *check)
 /*
  * Does NULL, which stands in for a value, break a constraint of the domain?
  * Its constraints run as the table's owner.  (domain_check() would want a
- * binary input function.)
+ * binary input function, which not every type has.)
  */
 static bool
 domain_refuses_null(Oid typid, Oid owner)
