@@ -32,6 +32,10 @@ my %COLUMNS = (
 	v_upper => { id => 'n', email => 't', upper_name => 't' },
 	v_totals => { mail => 't', orders => 'n', amount => 'n' });
 
+# Joins that find something
+my $NATURAL = qr/\.(?:id=\w+\.(?:contact_id|sender_id|recipient_id|order_id|company|id)|(?:contact_id|sender_id|recipient_id|order_id|company)=\w+\.id
+	|(?:email|mail)=\w+\.(?:mail|email)|name=\w+\.(?:reply|name)|reply=\w+\.name|nick=\w+\.nick|(?:ext|bin|code|acct|big)=\w+\.(?:ext|bin|code|acct|big))$/x;
+
 # What statements may assign: keys and links seldom, in places of their own.
 my %ASSIGNED = (
 	contact => [qw(email name name phone born score company nick ext acct big bin code)],
@@ -166,6 +170,31 @@ sub literal
 	return sprintf("'00000000-0000-0000-0000-%012d'::uuid", $i) if $kind eq 'u';
 	return sprintf("'\\x%02x'::bytea", $i) if $kind eq 'b';
 	return 'NULL';
+}
+
+# A value that the column behind an expression is likely to have
+sub likely
+{
+	my ($x, $kind) = @_;
+	my ($column) = $x =~ /\.(\w+)$/;
+	my $i = 1 + upto(40);
+
+	return literal($kind) if !defined $column || chance(0.2);
+	return "'u$i\@x.nl'" . one('', '::text', '::varchar') if $column =~ /^(email|mail)$/;
+	return "'Name " . upto(7) . "'" if $column eq 'name';
+	return one("'P$i'", "'p$i'") if $column eq 'phone';
+	return one("'Nick", "'NICK") . upto(20) . "'" . ($kind eq 'c' ? one('', '::text') : '') if $column eq 'nick';
+	return sprintf("'00000000-0000-0000-0000-%012d'::uuid", upto(30)) if $column eq 'ext';
+	return upto(25) . one('', '.0', '.00', '::numeric', '::int8', '::float8') if $column eq 'acct';
+	return upto(15) . one('', '::smallint', '::bigint', '::numeric') if $column eq 'big';
+	return sprintf("'\\x%02x'::bytea", upto(12)) if $column eq 'bin';
+	return "'code " . upto(9) . one("'", "  '", "'::text", "'::char(24)") if $column eq 'code';
+	return "'item " . upto(30) . "'" if $column eq 'item';
+	return "'what " . upto(11) . "'" if $column eq 'what';
+	return "'body " . upto(9) . "'" if $column eq 'body';
+	return upto(5) if $column eq 'company';
+	return $i . one('', '', '::bigint') if $column =~ /id$/;
+	return literal($kind);
 }
 
 # A value for a column of a table: one that fits its type.
@@ -306,7 +335,8 @@ sub from
 		}
 		elsif (@pairs)
 		{
-			my $pair = one(@pairs);
+			my @natural = grep { "$_->[0]=$_->[1]" =~ $NATURAL } @pairs;
+			my $pair = @natural && chance(0.7) ? one(@natural) : one(@pairs);
 			my $on = "$pair->[0] = $pair->[1]";
 			$on .= ' AND ' . condition([ @cols, @{ $next->{cols} } ], -1) if $join ne 'FULL JOIN' && chance(0.3);
 			$sql = "$sql $join $next->{sql} ON $on";
@@ -331,12 +361,12 @@ sub condition
 	return '(' . condition($cols, $depth) . one(' AND ', ' OR ') . condition($cols, $depth) . ')' if $roll < 0.15;
 	return 'NOT (' . condition($cols, $depth) . ')' if $roll < 0.2;
 	return "$x IS " . one('', 'NOT ') . 'NULL' if $roll < 0.24;
-	return one("$x = ", "$x = ", "$x IS NOT DISTINCT FROM ", "$x IS DISTINCT FROM ") . literal($kind) if $roll < 0.46;
-	return literal($kind) . " = $x" if $roll < 0.5;
-	return "$x " . one('IN', 'IN', 'NOT IN') . ' (' . join(', ', map { literal($kind) } 0 .. upto(4)) . ')' if $roll < 0.58;
-	return "$x = ANY (ARRAY[" . join(', ', map { literal($kind) } 0 .. upto(3)) . '])' if $roll < 0.61;
-	return "$x " . one('<>', '<', '>=') . ' ' . literal($kind) if $roll < 0.66;
-	return "lower($x) = " . literal('t') if $roll < 0.70 && $kind eq 't';
+	return one("$x = ", "$x = ", "$x IS NOT DISTINCT FROM ", "$x IS DISTINCT FROM ") . likely($x, $kind) if $roll < 0.46;
+	return likely($x, $kind) . " = $x" if $roll < 0.5;
+	return "$x " . one('IN', 'IN', 'NOT IN') . ' (' . join(', ', map { likely($x, $kind) } 0 .. upto(4)) . ')' if $roll < 0.58;
+	return "$x = ANY (ARRAY[" . join(', ', map { likely($x, $kind) } 0 .. upto(3)) . '])' if $roll < 0.61;
+	return "$x " . one('<>', '<', '>=') . ' ' . likely($x, $kind) if $roll < 0.66;
+	return "lower($x) = " . likely($x, 't') if $roll < 0.70 && $kind eq 't';
 	return "$x LIKE '%" . upto(9) . "%'" if $roll < 0.74 && $kind eq 't';
 	if ($roll < 0.84 && $depth >= 0)
 	{
@@ -362,7 +392,7 @@ sub condition
 		my $more = one(@plain);
 		return "ROW($x, $more->[0]) = ROW($other, " . literal($more->[1]) . ')';
 	}
-	return "$x = " . (@others ? one(@others)->[0] : literal($kind));
+	return "$x = " . (@others && chance(0.4) ? one(@others)->[0] : likely($x, $kind));
 }
 
 # ---------- statements ----------
@@ -653,6 +683,17 @@ my @PREPARED = (
 	[ 'SELECT * FROM contact WHERE phone = $1 OR lower(phone) = $1 ORDER BY id', 't' ],
 	[ 'DELETE FROM line WHERE what = $1 AND id % 5 = $2', 't', 'n' ]);
 
+# A value for a parameter, likely in the column that it is compared with
+sub parameter
+{
+	my ($sql, $n, $kind) = @_;
+	my ($column) = $sql =~ /(\w+) = (?:ANY \(ARRAY\[)?\$$n/;
+	my $value = likely($column ? "t.$column" : 'x', $kind);
+
+	$value =~ s/::\w+(\(\d+\))?$// if $kind ne 'u';
+	return $value;
+}
+
 sub prepared
 {
 	my $i = upto($prepared + 1);
@@ -665,15 +706,18 @@ sub prepared
 		return { kind => 'rows', sql => "PREPARE p" . $prepared++ . ' (' . join(', ', map { $type{$_} } @kinds) . ") AS $sql" };
 	}
 	my ($sql, @kinds) = @{ $PREPARED[$i] };
+	my $n = 0;
+
 	return { kind => $sql =~ /ORDER/ ? 'ordered' : 'rows',
-		sql => "EXECUTE p$i (" . join(', ', map { $_ eq 'n' ? 1 + upto(60) : literal($_) } @kinds) . ')' };
+		sql => "EXECUTE p$i (" . join(', ', map { my $p = ++$n; $_ eq 'n' ? 1 + upto(40) : parameter($sql, $p, $_) } @kinds) . ')' };
 }
 
 # Settings of the planner, and rows in place of those that are gone
 sub settings
 {
 	return map { { kind => 'rows', sql => $_ } } (
-		q{INSERT INTO contact (id, email, name, company, nick, big) SELECT i, 'u' || i || '@x.nl', 'Name ' || i % 7, i % 4, 'Nick' || i % 20, i % 15 FROM generate_series(1, 40) i ON CONFLICT DO NOTHING},
+		q{INSERT INTO contact (id, email, name, company, nick, big, acct, bin, code, ext) SELECT i, 'u' || i || '@x.nl', 'Name ' || i % 7, i % 4, 'Nick' || i % 20, i % 15, i % 25, decode(lpad(to_hex(i % 12), 2, '0'), 'hex'), 'code ' || i % 9,
+			('00000000-0000-0000-0000-' || lpad((i % 30)::text, 12, '0'))::uuid FROM generate_series(1, 40) i ON CONFLICT DO NOTHING},
 		q{INSERT INTO orders (id, contact_id, item, mail, amount) SELECT i, i % 35 + 1, 'item ' || i % 30, 'u' || i % 50 || '@x.nl', i FROM generate_series(1, 80) i WHERE i % 30 NOT IN (13, 14) ON CONFLICT DO NOTHING},
 		(map { "SET $_ = " . one('on', 'on', 'off') } qw(enable_seqscan enable_hashjoin enable_mergejoin enable_nestloop enable_hashagg)),
 		'SET plan_cache_mode = ' . one('auto', 'force_generic_plan', 'force_custom_plan'),
@@ -695,10 +739,27 @@ sub cursor
 		[ "CREATE TEMP TABLE tmp ON COMMIT DROP AS SELECT email, upper(name) FROM contact", 'SELECT * FROM tmp ORDER BY 1, 2', 'DROP TABLE tmp' ])->@*;
 }
 
+# A search that is likely to find rows
+sub probe
+{
+	my $table = one('contact', 'contact', 'orders', 'line', 'message', 'v_contact', 'v_upper');
+	my @cols = plain(columns_of($table, 't'));
+	my @by = some(2, @cols);
+	my ($x, $y) = map { $_->[0] } @by;
+	my ($v, $w) = map { likely($_->[0], $_->[1]) } @by;
+
+	return { kind => 'ordered', sql => 'SELECT ' . join(', ', 't.id', map { $_->[0] } some(3, @cols)) . " FROM $table t WHERE "
+		  . one("$x = $v", "$x = $v", "$v = $x", "$x = $v OR $y = $w", "$x = $v AND t.id % 2 = " . upto(2), "$x IN ($v, " . likely(@{ $by[0] }) . ', ' . likely(@{ $by[0] }) . ')',
+			"$x = ANY (ARRAY[$v, NULL])", "($x = $v) IS NOT FALSE", "NOT $x <> $v", "$x IS NOT DISTINCT FROM $v", "($x, $y) = ($v, $w)", "$x = (SELECT $v)", "$x IN (SELECT $v UNION SELECT $v)",
+			$by[0][1] eq 't' ? "lower($x) = lower($v)" : "$x = $v")
+		  . ' ORDER BY 1' };
+}
+
 sub one_statement
 {
 	my $roll = rand();
 
+	return probe() if $roll < 0.12;
 	return query() if $roll < 0.55;
 	return prepared() if $roll < 0.63;
 	return copy() if $roll < 0.66;
