@@ -45,7 +45,7 @@ REVOKE ALL ON FUNCTION gdpr.materializes(regclass) FROM PUBLIC;
 
 -- For protect, once the table counts as protected.
 CREATE FUNCTION gdpr.refuse_materialized(relation regclass) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     materialized text;
 BEGIN

@@ -133,3 +133,5 @@ SELECT refused('CREATE TABLE above (d text); ALTER TABLE base INHERIT above', 'A
 SELECT refused('CREATE RULE r AS ON INSERT TO base DO INSTEAD NOTHING', 'DROP RULE r ON base');
 SELECT refused('CREATE STATISTICS st ON (a || b), id FROM base', 'DROP STATISTICS st');
 SELECT refused('SELECT gdpr.declare_column(''base'', ''c'', ''contact'', searchable => true)', 'SELECT 1');
+SET client_min_messages = warning;
+DROP SCHEMA ddl, ddl_other CASCADE;

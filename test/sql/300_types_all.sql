@@ -78,8 +78,8 @@ END $$;
 -- sealed by protect, by INSERT, and by UPDATE; each value compared as bytes
 CREATE TABLE first (id integer PRIMARY KEY, v text);
 SELECT gdpr.declare_subject('first');
-SELECT gdpr.declare_column('first', 'v', 'c');
-SELECT gdpr.create_purpose('types all', 'contract', '{c}');
+SELECT gdpr.declare_column('first', 'v', 'contact');
+SELECT gdpr.create_purpose('types all', 'contract', '{contact}');
 SELECT gdpr.grant_purpose('types all', current_user);
 SET gdpr.purpose = 'types all';
 DO $$
@@ -91,7 +91,7 @@ BEGIN
         columns := ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = ('plain_' || t.g)::regclass AND attnum > 1 ORDER BY attnum);
         EXECUTE format('CREATE TABLE sealed_%1$s (LIKE plain_%1$s, PRIMARY KEY (id)); INSERT INTO sealed_%1$s SELECT * FROM plain_%1$s', t.g);
         PERFORM gdpr.declare_subject(('sealed_' || t.g)::regclass);
-        PERFORM gdpr.declare_column(('sealed_' || t.g)::regclass, c, 'c') FROM unnest(columns) c;
+        PERFORM gdpr.declare_column(('sealed_' || t.g)::regclass, c, 'contact') FROM unnest(columns) c;
         PERFORM gdpr.protect_now(('sealed_' || t.g)::regclass);
         EXECUTE format('INSERT INTO sealed_%1$s SELECT id + 100, %2$s FROM plain_%1$s; INSERT INTO sealed_%1$s (id) SELECT id + 200 FROM plain_%1$s;
             UPDATE sealed_%1$s s SET (%2$s) = (SELECT %2$s FROM plain_%1$s p WHERE s.id = p.id + 200) WHERE id > 200',
@@ -124,7 +124,7 @@ INSERT INTO big_plain VALUES (3, '<!DOCTYPE a><a/>');
 RESET xmloption;
 INSERT INTO big SELECT * FROM big_plain;
 SELECT gdpr.declare_subject('big');
-SELECT count(gdpr.declare_column('big', c, 'c', searchable => c IN ('t', 'b'))) FROM unnest('{x,j,t,b,a}'::text[]) c;
+SELECT count(gdpr.declare_column('big', c, 'contact', searchable => c IN ('t', 'b'))) FROM unnest('{x,j,t,b,a}'::text[]) c;
 SELECT gdpr.protect_now('big');
 INSERT INTO big SELECT id + 10, x, j, t, b, a FROM big_plain;
 UPDATE big SET t = t || '!', a = a || 'end'::text WHERE id = 12;
@@ -135,7 +135,7 @@ SELECT b.id FROM big b JOIN big_plain p ON b.t = p.t AND b.b = p.b ORDER BY 1;
 -- not readable back, or not by name
 CREATE TABLE refused (id integer PRIMARY KEY, v text);
 SELECT gdpr.declare_subject('refused');
-SELECT gdpr.declare_column('refused', 'v', 'c');
+SELECT gdpr.declare_column('refused', 'v', 'contact');
 CREATE TYPE with_proc AS (a integer, b regproc[]);
 DO $$
 DECLARE

@@ -16,9 +16,9 @@ END $$;
 -- searchable: what is equal is found, and only that
 CREATE TABLE s (id integer PRIMARY KEY, t text, vc varchar(30), bp char(20), n numeric, n2 numeric(40, 2), b bytea, u uuid, i bigint, l text);
 SELECT gdpr.declare_subject('s');
-SELECT count(gdpr.declare_column('s', c, 'c', searchable => true)) FROM unnest('{t,vc,bp,n,n2,b,u,i}'::text[]) c;
-SELECT gdpr.declare_column('s', 'l', 'c', searchable => true, normalization => 'lower');
-SELECT gdpr.create_purpose('types change', 'contract', '{c}');
+SELECT count(gdpr.declare_column('s', c, 'contact', searchable => true)) FROM unnest('{t,vc,bp,n,n2,b,u,i}'::text[]) c;
+SELECT gdpr.declare_column('s', 'l', 'contact', searchable => true, normalization => 'lower');
+SELECT gdpr.create_purpose('types change', 'contract', '{contact}');
 SELECT gdpr.grant_purpose('types change', current_user);
 SET gdpr.purpose = 'types change';
 INSERT INTO s VALUES
@@ -61,7 +61,7 @@ CREATE FUNCTION weird() RETURNS regclass LANGUAGE sql AS $$ SELECT oid::regclass
 SELECT weird(), (SELECT max(octet_length(attname)) FROM pg_attribute WHERE attrelid = weird()) AS bytes;
 INSERT INTO "Weird ""schéma"."Tàble ""x"" of sixty-three bytes, which is all that a name can be" VALUES (1, 'k', 'one', 'two', 'three', 'four');
 SELECT gdpr.declare_subject(weird());
-SELECT count(gdpr.declare_column(weird(), attname, 'c', searchable => attname ~ '%|select')) FROM pg_attribute
+SELECT count(gdpr.declare_column(weird(), attname, 'contact', searchable => attname ~ '%|select')) FROM pg_attribute
 WHERE attrelid = weird() AND attnum > 3 AND NOT attisdropped;
 CALL gdpr.protect(weird());
 SET search_path = "Weird ""schéma", types_change, public;
@@ -94,7 +94,7 @@ CREATE TABLE c (id integer PRIMARY KEY, t varchar(10), n integer, k colour, ks c
 INSERT INTO c VALUES (1, 'a', 7, 'red', '{red,green}', ('x', 1), ARRAY[('y', 2)::addr, NULL], 'abc', '{abc,NULL}', 1);
 ALTER TABLE c ALTER t TYPE varchar(30), ALTER n TYPE bigint;
 SELECT gdpr.declare_subject('c');
-SELECT count(gdpr.declare_column('c', x, 'c', searchable => x = 't')) FROM unnest('{t,n,k,ks,a,an,d,da}'::text[]) x;
+SELECT count(gdpr.declare_column('c', x, 'contact', searchable => x = 't')) FROM unnest('{t,n,k,ks,a,an,d,da}'::text[]) x;
 SELECT gdpr.protect_now('c');
 INSERT INTO c SELECT 2, t, n, k, ks, a, an, d, da, 2 FROM c;
 SELECT s, try(s) FROM unnest(ARRAY[
@@ -119,7 +119,7 @@ CREATE DOMAIN of_not_null AS must;
 CREATE DOMAIN lax AS text CHECK (VALUE <> 'bad' OR VALUE IS NULL);
 CREATE TABLE dom (id integer PRIMARY KEY, v text);
 SELECT gdpr.declare_subject('dom');
-SELECT gdpr.declare_column('dom', 'v', 'c');
+SELECT gdpr.declare_column('dom', 'v', 'contact');
 CREATE FUNCTION try_domain(t text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE result text;
 BEGIN
@@ -140,7 +140,7 @@ CREATE TABLE w_plain (LIKE w INCLUDING ALL);
 INSERT INTO w_plain VALUES (1, '-1 mon 2 days -03:04:05.6', '2026-10-25 02:30+02', '[2026-01-01 00:00+05,infinity)', 0.1 + 0.2, ARRAY[1e-300, 'NaN'], '\x00ff27',
     ROW(0.1 + 0.2, '1 year -1 day', '2026-03-29 01:00Z', '\x5c00', -1234.5), 1234567.89, '[2026-01-02,2026-02-03)', '<a/>');
 SELECT gdpr.declare_subject('w');
-SELECT count(gdpr.declare_column('w', x, 'c')) FROM unnest('{i,ts,tr,f,fa,b,a,m,d,x}'::text[]) x;
+SELECT count(gdpr.declare_column('w', x, 'contact')) FROM unnest('{i,ts,tr,f,fa,b,a,m,d,x}'::text[]) x;
 SELECT gdpr.protect_now('w');
 SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET TimeZone = 'America/St_Johns'; SET bytea_output = 'escape'; SET extra_float_digits = -10;
 SET lc_monetary = 'C.UTF-8'; SET xmloption = document; SET xmlbinary = hex;
