@@ -124,6 +124,13 @@ BEGIN
                                      WHERE i.inhrelid = k.relation AND p.name = k.name)
         ORDER BY t.depth DESC, k.relation::oid, k.name
     LOOP
+        -- the owner's code is run to check it, as the owner
+        IF EXISTS (SELECT FROM gdpr.tree(item.relation) t JOIN pg_class part ON part.oid = t.relation
+                   JOIN pg_class c ON c.oid = item.relation WHERE NOT pg_has_role(c.relowner, part.relowner, 'USAGE')) THEN
+            RAISE EXCEPTION 'constraint "%" cannot be given back to table %, whose parts have other owners', item.name, item.relation
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('ALTER TABLE ... OWNER TO the owner of %s, of its partitions or children.', item.relation);
+        END IF;
         PERFORM gdpr.run_as_owner(item.relation, format('ALTER TABLE %s ADD CONSTRAINT %I %s', item.relation, item.name,
                                                         item.definition));
     END LOOP;

@@ -316,8 +316,15 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 				 errmsg("table \"%s\" is not protected in the data map",
 						RelationGetRelationName(old))));
 	for (i = 0; i < table->nlinks; i++)
-		if (OidIsValid(table->links[i].parent_relid))
-			LockRelationOid(table->links[i].parent_relid, ShareLock);
+	{
+		Oid			parent = table->links[i].parent_relid;
+
+		if (!OidIsValid(parent))
+			continue;
+		LockRelationOid(parent, ShareLock);
+		if (get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE)
+			(void) find_all_inheritors(parent, ShareLock, NULL);
+	}
 	CheckTableNotInUse(old, seal ? "protect" : "unprotect");
 	persistence = old->rd_rel->relpersistence;
 	new_relid = make_new_heap(relid, old->rd_rel->reltablespace,

@@ -288,6 +288,26 @@ UPDATE mb.copied SET id = 2 WHERE id = 3;
 INSERT INTO mb.copied VALUES ('Four', 4);
 ALTER TABLE mb.whole ATTACH PARTITION mb.copied DEFAULT;
 SELECT id, name FROM mb.whole ORDER BY id;
+-- the usual way to load a partition: a copy, filled and attached
+CREATE TABLE mb.loaded (LIKE mb.whole INCLUDING ALL);
+INSERT INTO mb.loaded VALUES (5, 'Five');
+ALTER TABLE mb.loaded DROP CONSTRAINT gdpr_sealed_check;
+INSERT INTO mb.loaded VALUES (5, 'Five');
+ALTER TABLE mb.whole DETACH PARTITION mb.copied;
+ALTER TABLE mb.whole ATTACH PARTITION mb.loaded FOR VALUES FROM (5) TO (6);
+ALTER TABLE mb.whole ATTACH PARTITION mb.copied DEFAULT;
+SELECT tableoid::regclass, id, name FROM mb.whole ORDER BY id;
+SELECT count(*) FROM pg_index WHERE indrelid = 'mb.loaded'::regclass;
+UPDATE mb.whole SET id = 6 WHERE id = 5 RETURNING tableoid::regclass, name;
+-- a partition of another owner, who has no purpose
+ALTER TABLE mb.loaded OWNER TO test_other;
+UPDATE mb.whole SET id = 5 WHERE id = 6 RETURNING tableoid::regclass, name;
+SET ROLE test_other;
+INSERT INTO mb.loaded VALUES (5, 'again') ON CONFLICT DO NOTHING;
+UPDATE mb.loaded SET name = NULL WHERE id = 5;
+SELECT id, name FROM mb.loaded;
+RESET ROLE;
+SELECT id, name FROM mb.loaded;
 -- a foreign key has to lead to the whole table
 CREATE TABLE mb.ref (id integer PRIMARY KEY, animal integer REFERENCES mb.dog, note text);
 SELECT gdpr.declare_table('mb.ref', via => 'animal');
