@@ -427,6 +427,48 @@ keyfile_info(const Keyfile *kf, KeyfileInfo *info)
 		info->bytes = (uint64_t) st.st_size;
 }
 
+/* The header's redo entry for a record, NULL if it has none. */
+static const uint8_t *
+redo_entry(const KfHeader *header, uint32_t index)
+{
+	for (uint32_t i = 0; i < header->info.redo; i++)
+		if (header->redo_index[i] == index)
+			return header->redo_record[i];
+	return NULL;
+}
+
+/* A page of the record area, as the header has it, into the cache. */
+static KeyfileResult
+load_page(Keyfile *kf, uint32_t number, KfCachePage *slot, KeyfileError *err)
+{
+	uint32_t	first = number * (KF_PAGE / KF_RECORD);
+	KeyfileResult result;
+	size_t		got;
+
+	if (slot->number == 0)
+		kf->cached++;
+	slot->number = number + 1;
+	slot->length = 0;
+	result = kf_read(kf->fd, kf_offset(first), slot->data, KF_PAGE, &got, err);
+	if (result != KEYFILE_OK)
+	{
+		slot->number = 0;
+		kf->cached--;
+		return result;
+	}
+	slot->length = (uint32_t) got;
+	for (uint32_t i = 0; i < kf->header.info.redo; i++)
+	{
+		uint32_t	within = (kf->header.redo_index[i] - first) * KF_RECORD;
+
+		if (kf->header.redo_index[i] >= first &&
+			kf->header.redo_index[i] - first < KF_PAGE / KF_RECORD &&
+			within + KF_RECORD <= got)
+			memcpy(slot->data + within, kf->header.redo_record[i], KF_RECORD);
+	}
+	return KEYFILE_OK;
+}
+
 /*
  * A record as the header has it: from the redo list, the cache or the disk.
  * Not authenticated.
@@ -437,16 +479,10 @@ kf_read_record(Keyfile *kf, uint32_t index, uint8_t bytes[KF_RECORD],
 {
 	uint32_t	number = index / (KF_PAGE / KF_RECORD);
 	uint32_t	within = index % (KF_PAGE / KF_RECORD) * KF_RECORD;
+	const uint8_t *from;
 	KfCachePage *slot;
 	KeyfileResult result;
-	size_t		got;
 
-	for (uint32_t i = 0; i < kf->header.info.redo; i++)
-		if (kf->header.redo_index[i] == index)
-		{
-			memcpy(bytes, kf->header.redo_record[i], KF_RECORD);
-			return KEYFILE_OK;
-		}
 	if (kf->cache == NULL)
 		kf->cache = calloc(KF_CACHE_SLOTS, sizeof(KfCachePage));
 	if (kf->cache == NULL)
@@ -454,24 +490,15 @@ kf_read_record(Keyfile *kf, uint32_t index, uint8_t bytes[KF_RECORD],
 	slot = &kf->cache[number % KF_CACHE_SLOTS];
 	if (slot->number != number + 1)
 	{
-		if (slot->number == 0)
-			kf->cached++;
-		slot->number = number + 1;
-		slot->length = 0;
-		result = kf_read(kf->fd,
-						 kf_offset(number * (KF_PAGE / KF_RECORD)),
-						 slot->data, KF_PAGE, &got, err);
+		result = load_page(kf, number, slot, err);
 		if (result != KEYFILE_OK)
-		{
-			slot->number = 0;
-			kf->cached--;
 			return result;
-		}
-		slot->length = (uint32_t) got;
 	}
-	if (within + KF_RECORD > slot->length)
+	from = slot->data + within;
+	if (within + KF_RECORD > slot->length &&
+		(from = redo_entry(&kf->header, index)) == NULL)
 		return kf_error(err, KEYFILE_TRUNCATED);
-	memcpy(bytes, slot->data + within, KF_RECORD);
+	memcpy(bytes, from, KF_RECORD);
 	return KEYFILE_OK;
 }
 
@@ -516,9 +543,24 @@ kf_load_checked(Keyfile *kf, KfPlan *plan, uint32_t index,
 	return result;
 }
 
+/* Shortens a route to the records that lead towards node, too. */
+static void
+rewind_route(KfRoute *route, KeytreeNode node)
+{
+	int			kept = 0;
+
+	while (kept < route->length &&
+		   (route->step[kept].node.level == KF_ROOT_LEVEL ?
+			route->step[kept].node.tree == node.tree :
+			keytree_covers(route->step[kept].node, node)))
+		kept++;
+	route->length = kept;
+}
+
 /*
  * The way from the root towards node, without tags.  Ends where the last
- * record says hole or seed, or at the inner node that was asked for.
+ * record says hole or seed, or at the inner node that was asked for.  The
+ * records that are in the route already are taken as they are.
  */
 static KeyfileResult
 follow(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
@@ -526,19 +568,26 @@ follow(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 {
 	KeytreeNode position = kf_root_position(node.tree);
 	uint32_t	index = KEYFILE_NO_RECORD;
+	bool		known = route->length > 0;
 
-	route->length = 0;
+	if (known)
+		position = route->step[--route->length].node;
 	route->state = KF_HOLE;
 	for (;;)
 	{
 		KfStep	   *step = &route->step[route->length];
 		const KfRecord *record = &step->record;
-		KeyfileResult result;
 
 		route->length++;
-		result = kf_load(kf, plan, index, position, step, err);
-		if (result != KEYFILE_OK)
-			return result;
+		if (!known)
+		{
+			KeyfileResult result = kf_load(kf, plan, index, position, step,
+										   err);
+
+			if (result != KEYFILE_OK)
+				return result;
+		}
+		known = false;
 
 		if (record->kind == KF_FAN_NODE)
 		{
@@ -555,7 +604,7 @@ follow(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 		else
 		{
 			route->at = keytree_ancestor(node, position.level + 1);
-			route->slot = keytree_index(route->at);
+			route->slot = (int) (route->at.path & 1);
 		}
 		route->state = (KfState) record->state[route->slot];
 		if (route->state != KF_INNER || route->at.level == node.level)
@@ -565,12 +614,9 @@ follow(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 	}
 }
 
-/*
- * Find out what the tree says about node.  A reader (no plan) authenticates
- * the last record, a writer all of them, because it gives them new tags.
- */
-KeyfileResult
-kf_walk(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
+/* kf_walk() from the last record of a route on; of length 0: from the root */
+static KeyfileResult
+walk_on(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 		KeyfileError *err)
 {
 	KeyfileResult result = follow(kf, plan, node, route, err);
@@ -591,6 +637,18 @@ kf_walk(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
 			return kf_damaged(err, route->step[i].index,
 							  route->step[i].node);
 	return result;
+}
+
+/*
+ * Find out what the tree says about node.  A reader (no plan) authenticates
+ * the last record, a writer all of them, because it gives them new tags.
+ */
+KeyfileResult
+kf_walk(Keyfile *kf, KfPlan *plan, KeytreeNode node, KfRoute *route,
+		KeyfileError *err)
+{
+	route->length = 0;
+	return walk_on(kf, plan, node, route, err);
 }
 
 KeyfileResult
@@ -677,12 +735,12 @@ keyfile_token_key(Keyfile *kf, uint32_t epoch, uint32_t domain,
 	return result;
 }
 
-KeyfileResult
-keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
-			   KeyfileError *err)
+/* keyfile_living() by a route that may have been another number's */
+static KeyfileResult
+living(Keyfile *kf, uint64_t number, KfRoute *route, uint16_t *mask,
+	   KeyfileError *err)
 {
 	KeytreeNode node = keytree_subject(number, KEYTREE_ALL_CATEGORIES);
-	KfRoute		route;
 	KfStep		step;
 	KeyfileResult result;
 	uint32_t	first;
@@ -691,16 +749,17 @@ keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
 	*mask = 0;
 	if (!keytree_valid(node))
 		return kf_error(err, KEYFILE_INVALID);
-	result = kf_walk(kf, NULL, node, &route, err);
+	rewind_route(route, node);
+	result = walk_on(kf, NULL, node, route, err);
 	if (result != KEYFILE_OK)
 		return result;
-	if (route.state != KF_INNER)
+	if (route->state != KF_INNER)
 	{
-		*mask = route.state == KF_SEED ? 0xFFFF : 0;
+		*mask = route->state == KF_SEED ? 0xFFFF : 0;
 		return KEYFILE_OK;
 	}
 	result = kf_load_checked(kf, NULL,
-							 route.step[route.length - 1].record.index[route.slot],
+							 route->step[route->length - 1].record.index[route->slot],
 							 node, &step, err);
 	first = step.record.index[0];
 	for (int c = 0; result == KEYFILE_OK && c < KEYTREE_CATEGORIES; c++)
@@ -713,4 +772,48 @@ keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
 	if (result != KEYFILE_OK)
 		*mask = 0;
 	return result;
+}
+
+KeyfileResult
+keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
+			   KeyfileError *err)
+{
+	KfRoute		route;
+
+	route.length = 0;
+	return living(kf, number, &route, mask, err);
+}
+
+KeyfileResult
+keyfile_keep_living(Keyfile *kf, KeytreeNode *nodes, size_t *count,
+					KeyfileError *err)
+{
+	size_t		kept = 0;
+	KfRoute		route;
+
+	kf_error(err, KEYFILE_OK);
+	route.length = 0;
+	for (size_t i = 0; i < *count; i++)
+	{
+		KeytreeNode node = nodes[i];
+		bool		whole = node.level == KEYTREE_NUMBER_LEVEL;
+		uint16_t	mask;
+		KeyfileResult result =
+			living(kf, whole ? node.path : node.path / KEYTREE_CATEGORIES,
+				   &route, &mask, err);
+
+		if (result != KEYFILE_OK)
+		{
+			route.length = 0;
+			if (result != KEYFILE_PUNCTURED && result != KEYFILE_DAMAGED)
+				return result;
+			continue;
+		}
+		if (!whole)
+			mask &= (uint16_t) (1 << node.path % KEYTREE_CATEGORIES);
+		if (mask != 0)
+			nodes[kept++] = node;
+	}
+	*count = kept;
+	return KEYFILE_OK;
 }

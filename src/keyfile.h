@@ -245,6 +245,13 @@ extern KeyfileResult keyfile_living(Keyfile *kf, uint64_t number,
 									uint16_t *mask, KeyfileError *err);
 
 /*
+ * Leaves those of *count numbers and leaves, in the order of keytree_compare(),
+ * of which something lives.  What is damaged does not derive: it is left out.
+ */
+extern KeyfileResult keyfile_keep_living(Keyfile *kf, KeytreeNode *nodes,
+										 size_t *count, KeyfileError *err);
+
+/*
  * Reads and authenticates every record and compares their sum.  DAMAGED with
  * the first damaged record (report, which may be NULL, is called for each),
  * ROLLED_BACK, TRUNCATED, IO.  stats may be NULL.  About a microsecond for

@@ -80,13 +80,13 @@ typedef struct KfKeys
 	uint8_t		mac[CRYPTO_KEY_BYTES];
 } KfKeys;
 
-#define KF_CACHE_SLOTS		128
+#define KF_CACHE_SLOTS		1024	/* 4 MB: every puncture is spread over many */
 
 typedef struct KfCachePage
 {
 	uint32_t	number;			/* page of the record area, + 1; 0: empty */
 	uint32_t	length;			/* bytes that the file had there */
-	uint8_t		data[KF_PAGE];
+	uint8_t		data[KF_PAGE];	/* with the header's redo entries */
 } KfCachePage;
 
 struct Keyfile

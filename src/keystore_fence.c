@@ -202,40 +202,27 @@ read_tombstones(FullTransactionId horizon, NodeList *list)
 	table_close(rel, AccessShareLock);
 }
 
-/* Keeps those of the list of which something lives. */
+/* Keeps those of the list, which is sorted, of which something lives. */
 static void
 keep_living(NodeList *list)
 {
 	int			kept = 0;
 	int			i;
 
-	for (i = 0; i < list->count; i++)
+	for (i = 0; i < list->count; i += LOOKUP_CHUNK)
 	{
-		KeytreeNode node = list->nodes[i];
-		bool		whole = node.level == KEYTREE_NUMBER_LEVEL;
-		uint64		number = whole ? node.path : node.path / KEYTREE_CATEGORIES;
-		uint16		mask = 0;
+		size_t		count = Min(LOOKUP_CHUNK, list->count - i);
 		KeyfileError err = {0};
 		KeyfileResult result;
 
-		if (i % LOOKUP_CHUNK == 0)
-			keystore_begin_read();
-		result = keyfile_living(keystore_session.file, number, &mask, &err);
-		if (i % LOOKUP_CHUNK == LOOKUP_CHUNK - 1 || i == list->count - 1 ||
-			(result != KEYFILE_OK && result != KEYFILE_PUNCTURED && result != KEYFILE_DAMAGED))
-			keystore_end_read();
-
-		if (result != KEYFILE_OK && result != KEYFILE_PUNCTURED)
-		{
-			/* what is damaged does not derive; the rest still must heal */
-			if (result != KEYFILE_DAMAGED)
-				keystore_report(ERROR, keystore_session.path, &err);
-			continue;
-		}
-		if (!whole)
-			mask &= 1 << (node.path % KEYTREE_CATEGORIES);
-		if (mask != 0)
-			list->nodes[kept++] = node;
+		keystore_begin_read();
+		result = keyfile_keep_living(keystore_session.file, list->nodes + i,
+									 &count, &err);
+		keystore_end_read();
+		if (result != KEYFILE_OK)
+			keystore_report(ERROR, keystore_session.path, &err);
+		memmove(list->nodes + kept, list->nodes + i, count * sizeof(KeytreeNode));
+		kept += (int) count;
 		CHECK_FOR_INTERRUPTS();
 	}
 	list->count = kept;

@@ -266,6 +266,45 @@ change(Keyfile *kf, const char *path, bool interrupted, bool *sound)
 	return kf;
 }
 
+/* Of all numbers and leaves, keyfile_keep_living() leaves what is not dead. */
+static bool
+keeps_the_living(Keyfile *kf)
+{
+	static KeytreeNode nodes[2 * MAX_LEAVES];
+	static KeytreeNode expected[2 * MAX_LEAVES];
+	size_t		count = 0;
+	size_t		living = 0;
+
+	for (int i = 0; i < universe.leaves; i++)
+		if (universe.leaf[i].tree == KEYTREE_SUBJECT)
+		{
+			nodes[count++] = universe.leaf[i];
+			nodes[count++] = keytree_ancestor(universe.leaf[i],
+											  KEYTREE_NUMBER_LEVEL);
+		}
+	qsort(nodes, count, sizeof(KeytreeNode), keytree_compare);
+	for (size_t i = 0; i < count; i++)
+	{
+		KeytreeNode node = nodes[i];
+		bool		lives = false;
+
+		if (node.level == KEYTREE_SUBJECT_LEAF)
+			lives = !is_dead(node);
+		else
+			for (int c = 0; c < KEYTREE_CATEGORIES; c++)
+				lives = lives || !is_dead(keytree_child_node(node, c));
+		if (lives)
+			expected[living++] = node;
+	}
+	must(keyfile_keep_living(kf, nodes, &count, NULL) == KEYFILE_OK);
+	if (count != living)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (keytree_compare(&nodes[i], &expected[i]) != 0)
+			return false;
+	return true;
+}
+
 static void
 run(uint64_t seed, int steps)
 {
@@ -336,6 +375,7 @@ run(uint64_t seed, int steps)
 					 (int) shape.holes);
 			must(keyfile_refresh(reader, NULL) == KEYFILE_OK);
 			told = told && universe_check(&universe, reader);
+			held = held && keeps_the_living(reader);
 		}
 		if (!sound || !held)
 			diag("step %d", step);
