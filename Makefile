@@ -128,7 +128,7 @@ endif
 
 # MAKEFLAGS would carry this make's PG_CONFIG into the build against the
 # private copy; test/setup hands on what it knows.
-export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH ONLY KEEP SANITIZE
+export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH FORGOTTEN ONLY KEEP SANITIZE
 SETUP = @exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup
 
 demo:
