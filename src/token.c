@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/datum.h"
+#include "utils/datum.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -516,6 +517,74 @@ may_search(const ColumnMap *column)
 }
 
 /*
+ * fn_extra of token(): the last token, where the value comes from outside the
+ * query.  A sequential scan asks for it with every row.
+ */
+typedef struct TokenState
+{
+	Oid			typid;			/* of the value, no domain */
+	int16		typlen;
+	bool		typbyval;
+	bool		stable;			/* a constant or an external parameter */
+	bool		known;
+	const ColumnMap *column;
+	uint64		version;		/* of the data map */
+	uint64		generation;		/* of the keystore */
+	Datum		value;
+	Datum		token;
+	bool		token_byval;
+} TokenState;
+
+static TokenState *
+token_state(FmgrInfo *flinfo)
+{
+	TokenState *state = flinfo->fn_extra;
+
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(TokenState));
+		state->typid = getBaseType(get_fn_expr_argtype(flinfo, 0));
+		get_typlenbyval(state->typid, &state->typlen, &state->typbyval);
+		state->stable = get_fn_expr_arg_stable(flinfo, 0);
+		flinfo->fn_extra = state;
+	}
+	return state;
+}
+
+/* Is it the token of this value, under keys that are still the same? */
+static bool
+is_known(const TokenState *state, const ColumnMap *column, Datum value)
+{
+	return state->known && state->generation != 0 &&
+		state->column == column &&
+		state->version == datamap_version() &&
+		state->generation == keystore_generation() &&
+		datum_image_eq(value, state->value, state->typbyval, state->typlen);
+}
+
+static void
+remember_token(TokenState *state, const ColumnMap *column, Datum value,
+			   Datum token, uint64 generation, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int16		typlen;
+
+	if (state->known && !state->typbyval)
+		pfree(DatumGetPointer(state->value));
+	if (state->known && !state->token_byval)
+		pfree(DatumGetPointer(state->token));
+	state->known = false;
+	get_typlenbyval(column->basetypid, &typlen, &state->token_byval);
+	state->value = datumCopy(value, state->typbyval, state->typlen);
+	state->token = datumCopy(token, state->token_byval, typlen);
+	state->column = column;
+	state->version = datamap_version();
+	state->generation = generation;
+	state->known = true;
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * gdpr.token(value "any", column gdpr.column_ref) RETURNS "any"
  *
  * The token of a value, in the type of the column; put into plans by the
@@ -524,13 +593,22 @@ may_search(const ColumnMap *column)
 Datum
 gdpr_token(PG_FUNCTION_ARGS)
 {
-	Oid			typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, 0));
-
+	TokenState *state = token_state(fcinfo->flinfo);
 	const ColumnMap *column = token_column(PG_GETARG_DATUM(1));
+	Datum		value = PG_GETARG_DATUM(0);
+	uint64		generation;
+	Datum		token;
 
 	if (!may_search(column))
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(token_make(column, typid, PG_GETARG_DATUM(0)));
+	if (is_known(state, column, value))
+		PG_RETURN_DATUM(state->token);
+	generation = keystore_generation();
+	token = token_make(column, state->typid, value);
+	if (state->stable)
+		remember_token(state, column, value, token, generation,
+					   fcinfo->flinfo->fn_mcxt);
+	PG_RETURN_DATUM(token);
 }
 
 /*

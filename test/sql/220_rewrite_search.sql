@@ -116,3 +116,25 @@ SELECT estimate($$SELECT FROM contact WHERE email = 'u7@x.nl'$$) AS protected,
        estimate($$SELECT FROM rw_plain.contact WHERE email = 'u7@x.nl'$$) AS plain;
 SELECT estimate($$SELECT FROM contact c JOIN orders o ON c.email = o.mail$$) AS protected,
        estimate($$SELECT FROM rw_plain.contact c JOIN rw_plain.orders o ON c.email = o.mail$$) AS plain;
+-- without an index the token is asked for with every row, and kept: another value has another
+SET enable_indexscan = off;
+SET enable_bitmapscan = off;
+SET plan_cache_mode = force_generic_plan;
+PREPARE by_value(text, bigint) AS SELECT c.id, c.email = $1 AS email, c.big = $2 AS big FROM contact c WHERE c.email = $1 OR c.big = $2 ORDER BY c.id;
+EXECUTE by_value('u3@x.nl', 4);
+EXECUTE by_value('u5@x.nl', 4);
+EXECUTE by_value('u5@x.nl', 6);
+SELECT o.id, (SELECT count(*) FROM contact c WHERE c.email = 'u' || o.id || '@x.nl') FROM generate_series(1, 3) AS o(id);
+DO $$
+DECLARE
+    wanted text;
+    found bigint[];
+BEGIN
+    FOR i IN 1..8 LOOP
+        wanted := 'u' || i || '@x.nl';
+        SELECT array_agg(id::bigint) INTO found FROM contact WHERE email = wanted;
+        IF found IS DISTINCT FROM (SELECT array_agg(id::bigint) FROM rw_plain.contact WHERE email = wanted) THEN
+            RAISE WARNING 'a search for another value found %', found;
+        END IF;
+    END LOOP;
+END $$;
