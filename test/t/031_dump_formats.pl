@@ -185,6 +185,35 @@ is($other->safe_psql('crm', q{SELECT count(*), count(*) FILTER (WHERE name ~ 'Zw
 like(app_fails($other, 'crm', q{INSERT INTO crm.person (id, name) VALUES (900, 'in clear')}), qr/not protected in the data map.*HINT/s, 'schema crm alone: nothing is written');
 psql_ok('and schema gdpr', 'gdpr_only');
 check('schema crm, then the data of schema gdpr');
+
+# Partitions, one of them with other column numbers
+$other->safe_psql('postgres', 'CREATE DATABASE parts; CREATE DATABASE parts_restored');
+create_keystore($other, 'parts');
+$other->safe_psql('parts', <<'SQL');
+CREATE TABLE person (id int, region int, name text, email text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE person_1 PARTITION OF person FOR VALUES IN (1);
+CREATE TABLE person_2 (email text, id int NOT NULL, junk int, region int NOT NULL, name text);
+ALTER TABLE person_2 DROP COLUMN junk;
+ALTER TABLE person ATTACH PARTITION person_2 FOR VALUES IN (2);
+INSERT INTO person VALUES (1, 1, 'ann', 'a@x'), (2, 2, 'bob', 'b@x');
+GRANT ALL ON person TO app;
+SELECT gdpr.declare_subject('person', key => 'id, region');
+SELECT gdpr.declare_column('person', 'name', category => 'contact');
+SELECT gdpr.declare_column('person', 'email', category => 'contact', searchable => true);
+SELECT gdpr.create_purpose('sales', legal_basis => 'contract', categories => '{contact}');
+SELECT gdpr.grant_purpose('sales', 'app');
+CALL gdpr.protect('person');
+SQL
+$other->command_ok([ 'pg_dump', '-s', '-d', $other->connstr('parts'), '-f', "$dumps/parts_schema" ], 'partitions: schema');
+$other->command_ok([ 'pg_dump', '-a', '-Fd', '-d', $other->connstr('parts'), '-f', "$dumps/parts_data" ], 'partitions: data');
+$other->safe_psql('parts', q{SELECT gdpr.forget(gdpr.subject_number(gdpr_sealed)) FROM person WHERE id = 1});
+$other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-d', $other->connstr('parts_restored'), '-f', "$dumps/parts_schema" ], 'partitions: schema restored');
+$other->command_ok([ 'pg_restore', '-e', '-a', '-j3', '--disable-triggers', '-d', $other->connstr('parts_restored'), "$dumps/parts_data" ], 'partitions: data restored in parallel');
+$other->safe_psql('parts_restored', 'SELECT gdpr.fork_keystore()');
+is(app($other, 'parts_restored', q{SELECT id, name, email FROM person ORDER BY id; SELECT id FROM person WHERE email = 'b@x'}), "1||\n2|bob|b\@x\n2", 'partitions: read, the forgotten dark');
+is($other->safe_psql('parts_restored', 'SELECT relation, rows FROM gdpr.dark_rows()'), 'person_1|1', 'partitions: listed');
+is($other->safe_psql('parts_restored', 'SELECT gdpr.forget_again(); SELECT count(*) FROM person; SELECT DISTINCT tgenabled FROM pg_trigger WHERE tgname ~ $$gdpr_$$'), "1\n1\nA", 'partitions: forgotten again');
+is(app($other, 'parts_restored', q{UPDATE person SET region = 1, name = 'rob' WHERE id = 2; SELECT name, email FROM person}), "rob|b\@x", 'partitions: rows move');
 $other->stop;
 
 # The whole server into an empty one: no keystore, foreign, stale, current
