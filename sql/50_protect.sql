@@ -522,10 +522,20 @@ REVOKE ALL ON FUNCTION gdpr.subject(regclass, text) FROM PUBLIC;
 -- Runs with the caller's rights and purpose: what the caller may not see, it does not find.
 CREATE FUNCTION gdpr.searchable_columns(OUT relation regclass, OUT name name, OUT type text, OUT equality text)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    -- citext has an = of its own, which the fixed search path does not find
+    -- citext has an = of its own, which the fixed search path does not find: that of the type's default operator
+    -- class, which superusers alone make
+    WITH RECURSIVE base(type, basetype) AS (
+        SELECT oid, CASE typtype WHEN 'd' THEN typbasetype ELSE oid END FROM pg_type
+        UNION
+        SELECT b.type, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.basetype WHERE t.typtype = 'd')
     SELECT r.relation, c.name, format_type(a.atttypid, a.atttypmod),
-           coalesce((SELECT format('OPERATOR(%I.=)', n.nspname) FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
-                     WHERE o.oprname = '=' AND o.oprleft = a.atttypid AND o.oprright = a.atttypid), '=')
+           coalesce((SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                     FROM base b JOIN pg_opclass k ON k.opcintype = b.basetype AND k.opcdefault
+                     JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
+                     JOIN pg_amop e ON e.amopfamily = k.opcfamily AND e.amopstrategy = 3
+                                   AND e.amoplefttype = k.opcintype AND e.amoprighttype = k.opcintype
+                     JOIN pg_operator o ON o.oid = e.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+                     WHERE b.type = a.atttypid), '=')
     FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id
     JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.is_top
     JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = c.name
@@ -541,8 +551,8 @@ BEGIN
     FOR item IN SELECT * FROM gdpr.searchable_columns() LOOP
         BEGIN
             RETURN QUERY EXECUTE format(
-                'SELECT DISTINCT gdpr.subject_number(t.gdpr_sealed), %L::regclass, %L::name FROM %s t WHERE t.%I %s %L::%s',
-                item.relation, item.name, item.relation, item.name, item.equality, value, item.type);
+                'SELECT DISTINCT gdpr.subject_number(t.gdpr_sealed), %L::regclass, %L::name FROM %s t WHERE t.%I %s $1::%s',
+                item.relation, item.name, item.relation, item.name, item.equality, item.type) USING value;
         EXCEPTION WHEN invalid_text_representation OR datatype_mismatch OR numeric_value_out_of_range
                      OR invalid_binary_representation OR string_data_right_truncation OR insufficient_privilege THEN
             NULL;               -- not a value of the column's type, or not the caller's to see: not there

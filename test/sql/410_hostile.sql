@@ -257,6 +257,19 @@ END $$;
 CALL gdpr.unprotect('hostile.later');
 DROP EVENT TRIGGER hostile_on_ddl;
 
+-- what was searched for is in no error's context
+DO $$
+DECLARE
+    context text;
+    wanted text := 'Geheim search';
+BEGIN
+    SET LOCAL gdpr.purpose = 'nosuch';
+    PERFORM gdpr.find_subjects(wanted);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    RAISE INFO '%: value in context: %', SQLSTATE, context LIKE '%Geheim%';
+END $$;
+
 DROP SCHEMA hostile CASCADE;
 DROP SCHEMA hostile_ops CASCADE;
 SELECT gdpr.drop_purpose('hostile_all');
