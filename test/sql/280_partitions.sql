@@ -256,6 +256,11 @@ SELECT pt.same($$INSERT INTO person (id, region, email, full_name) VALUES (73, '
 SELECT pt.same($$UPDATE person SET region = 'nl' WHERE full_name = 'Name 73' RETURNING *$$);
 SELECT pt.same($$INSERT INTO orders VALUES (80, '2025-08-08', 73, 'nl', 'after', 1) RETURNING note$$);
 SELECT pt.same($$UPDATE orders SET day = '2024-08-08', note = note || 'wards' WHERE id = 80 RETURNING tableoid::regclass::name, *$$);
+SELECT pt.same($$ALTER TABLE person DROP COLUMN extra, DROP COLUMN visits$$);
+SELECT pt.same($$UPDATE person SET region = 'fr', full_name = 'after the drop' WHERE id = 72 RETURNING tableoid::regclass::name, *$$);
+SELECT pt.same($$UPDATE person SET region = 'de' WHERE id = 72 RETURNING tableoid::regclass::name, *$$);
+SELECT pt.same($$SELECT p FROM (SELECT id, full_name, born FROM person) p ORDER BY id$$);
+SELECT pt.same($$SELECT (p).full_name FROM person p ORDER BY id$$);
 EXECUTE by_email('p72@x.nl');
 ALTER TABLE pt_crm.person_de ADD CHECK (length(email) < 100);
 ALTER TABLE pt_crm.person_de ADD UNIQUE (id, full_name);
