@@ -160,7 +160,7 @@ SELECT DISTINCT ON (f.oid) f.oid::regprocedure AS function, c.call
 FROM extension_function f, calls.calls_of(f.oid) c(call)
 WHERE NOT has_function_privilege('test_guest', f.oid, 'EXECUTE') AND NOT f.proargtypes::oid[] && ARRAY['internal'::regtype::oid]
   AND f.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
-ORDER BY f.oid, c.call LIKE '%NULL%';
+ORDER BY f.oid, c.call LIKE '%NULL%', c.call;
 GRANT SELECT ON calls.guest_call TO test_guest;
 SET ROLE test_guest;
 SELECT count(*) > 25 AS many FROM calls.guest_call;
