@@ -119,6 +119,10 @@ CREATE FUNCTION gdpr.reveal(gdpr.sealed, gdpr.column_ref, VARIADIC "any") RETURN
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'gdpr_reveal';
 COMMENT ON FUNCTION gdpr.reveal(gdpr.sealed, gdpr.column_ref, VARIADIC "any") IS
     'the value of a personal column; only the planner can call it';
+CREATE FUNCTION gdpr.reveal_stored(gdpr.sealed, gdpr.column_ref, "any", VARIADIC "any") RETURNS "any"
+    LANGUAGE c STABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'gdpr_reveal_stored';
+COMMENT ON FUNCTION gdpr.reveal_stored(gdpr.sealed, gdpr.column_ref, "any", VARIADIC "any") IS
+    'the value of a personal column while its table is converted, from the envelope or as it is stored; only the planner can call it';
 CREATE FUNCTION gdpr.reveal_row(anyelement, gdpr.column_ref) RETURNS anyelement
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'gdpr_reveal_row';
 COMMENT ON FUNCTION gdpr.reveal_row(anyelement, gdpr.column_ref) IS

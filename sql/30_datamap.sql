@@ -21,9 +21,16 @@ CREATE TABLE gdpr.mapped_table (
     protected boolean NOT NULL DEFAULT false,
     ground text,
     keep_until text,
+    form integer NOT NULL DEFAULT 1 CHECK (form BETWEEN 0 AND 65535),
+    other_form integer CHECK (other_form BETWEEN 0 AND 65535),
+    CHECK (other_form <> form),
     CHECK (on_forget = 'keep' OR (ground IS NULL AND keep_until IS NULL))
 );
 COMMENT ON TABLE gdpr.mapped_table IS 'declared tables';
+COMMENT ON COLUMN gdpr.mapped_table.form IS
+    'form of new rows: the epoch of the tokens in searchable columns; 0: rows are not sealed';
+COMMENT ON COLUMN gdpr.mapped_table.other_form IS
+    'form that older rows may have while protect, unprotect or rotate_tokens converts the table; NULL: none runs';
 
 CREATE TABLE gdpr.mapped_link (
     table_id integer NOT NULL,
@@ -79,6 +86,20 @@ CREATE TABLE gdpr.former_number (
 );
 COMMENT ON TABLE gdpr.former_number IS
     'numbers of the persons of a table that unprotect opened: protect gives them back, so that forget reaches the backups from before';
+
+CREATE TABLE gdpr.conversion (
+    table_id integer PRIMARY KEY,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    phase text NOT NULL DEFAULT 'rows' CHECK (phase IN ('rows', 'last rows', 'old snapshots')),
+    pass integer NOT NULL DEFAULT 1,
+    block bigint NOT NULL DEFAULT 0,
+    rows_in_pass bigint NOT NULL DEFAULT 0,
+    rows_done bigint NOT NULL DEFAULT 0,
+    rows_estimated bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now()
+);
+REVOKE ALL ON gdpr.conversion FROM PUBLIC;
+COMMENT ON TABLE gdpr.conversion IS 'how far the conversion of a table has come; not in dumps: without it, it begins at the first block';
 
 REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
     gdpr.mapped_member, gdpr.former_number FROM PUBLIC;
@@ -423,6 +444,7 @@ CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     DELETE FROM gdpr.mapped_column c WHERE c.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_check k WHERE k.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_member m WHERE m.table_id = ANY (ids);
+    DELETE FROM gdpr.conversion v WHERE v.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_table t WHERE t.id = ANY (ids);
 $$;
 COMMENT ON FUNCTION gdpr.unmap_tables(integer[]) IS 'takes tables out of the data map';

@@ -27,10 +27,11 @@ COMMENT ON FUNCTION gdpr.check_table(regclass) IS
     'raises an error that says why a declared table cannot be protected; else the token width of its columns';
 REVOKE ALL ON FUNCTION gdpr.check_table(regclass) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.convert_table(relation regclass, seal boolean) RETURNS bigint
+CREATE FUNCTION gdpr.convert_table(relation regclass, form integer) RETURNS bigint
     LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_convert_table';
-COMMENT ON FUNCTION gdpr.convert_table(regclass, boolean) IS 'writes a table anew, sealing or opening its rows; for protect and unprotect';
-REVOKE ALL ON FUNCTION gdpr.convert_table(regclass, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.convert_table(regclass, integer) IS
+    'writes a table anew, with all rows sealed (form: the epoch of their tokens) or open (0); for protect and unprotect';
+REVOKE ALL ON FUNCTION gdpr.convert_table(regclass, integer) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.rewrite_statistics() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_rewrite_statistics';
@@ -140,29 +141,28 @@ COMMENT ON FUNCTION gdpr.return_checks(regclass) IS
     'gives a table and its parts the CHECK constraints back that the data map holds; for unprotect';
 REVOKE ALL ON FUNCTION gdpr.return_checks(regclass) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.add_sealed_check(relation regclass, table_id integer) RETURNS void
+-- strict: every row is sealed; otherwise rows may be open, while the table is converted.
+CREATE FUNCTION gdpr.add_sealed_check(relation regclass, table_id integer, strict boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key name[] := (SELECT t.key_columns FROM gdpr.mapped_table t WHERE t.id = table_id);
     names name[] := key || ARRAY(SELECT c.name FROM gdpr.mapped_column c WHERE c.table_id = add_sealed_check.table_id ORDER BY c.id);
 BEGIN
-    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT gdpr_sealed_check CHECK (gdpr.is_sealed(gdpr_sealed, %s, %s, %s)) NOT VALID',
-                   relation, table_id, cardinality(key),
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT gdpr_sealed_check CHECK (%sgdpr.is_sealed(gdpr_sealed, %s, %s, %s)) NOT VALID',
+                   relation, CASE WHEN strict THEN '' ELSE 'gdpr_sealed IS NULL OR ' END, table_id, cardinality(key),
                    coalesce((SELECT string_agg(format('%I', n), ', ' ORDER BY position)
                              FROM unnest(names) WITH ORDINALITY AS u(n, position)), 'true'));
 END $$;
-COMMENT ON FUNCTION gdpr.add_sealed_check(regclass, integer) IS
+COMMENT ON FUNCTION gdpr.add_sealed_check(regclass, integer, boolean) IS
     'adds the constraint that refuses rows that are not sealed; for protect';
-REVOKE ALL ON FUNCTION gdpr.add_sealed_check(regclass, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.add_sealed_check(regclass, integer, boolean) FROM PUBLIC;
 
--- Row triggers and indexes go to each part that holds rows: they stay when it is detached.
+-- Row triggers, and indexes, go to each part that holds rows: they stay when it is detached.
 CREATE FUNCTION gdpr.add_guards(relation regclass, table_id integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind "char";
     moves boolean;              -- rows may come from, or go to, another part
-    indexed text[];
-    expression text;
 BEGIN
     SELECT c.relkind, c.relkind = 'p' OR c.relispartition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
     IF kind = 'r' THEN
@@ -179,10 +179,19 @@ BEGIN
                    CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'INSERT' END, relation);
     EXECUTE format('CREATE TRIGGER "!gdpr_deleting" BEFORE DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_deleting()', relation);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_deleting", ENABLE ALWAYS TRIGGER "~gdpr_relink_late"', relation);
+END $$;
+COMMENT ON FUNCTION gdpr.add_guards(regclass, integer) IS 'adds the triggers of a protected table to one part; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer) FROM PUBLIC;
 
-    IF kind = 'r' THEN
+CREATE FUNCTION gdpr.add_indexes(relation regclass, table_id integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    indexed text[];
+    expression text;
+BEGIN
+    IF (SELECT c.relkind = 'r' FROM pg_class c WHERE c.oid = relation) THEN
         indexed := ARRAY['btree (gdpr.subject_number(gdpr_sealed))'];
-        IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = add_guards.table_id AND c.via <> 0) THEN
+        IF EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = add_indexes.table_id AND c.via <> 0) THEN
             indexed := indexed || 'gin (gdpr.subject_numbers(gdpr_sealed))'::text;
         END IF;
         FOREACH expression IN ARRAY indexed LOOP
@@ -193,8 +202,8 @@ BEGIN
         END LOOP;
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.add_guards(regclass, integer) IS 'adds triggers and indexes of a protected table to one part; for protect';
-REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.add_indexes(regclass, integer) IS 'adds the indexes of a protected table to one part; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_indexes(regclass, integer) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.drop_guards(relation regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -238,7 +247,7 @@ BEGIN
     PERFORM gdpr.refuse_materialized(t.relation) FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid;
     FOR part IN SELECT t.relation FROM gdpr.tree(root) t JOIN pg_class c ON c.oid = t.relation
                 WHERE c.relkind = 'r' ORDER BY t.depth, c.oid LOOP
-        rows_sealed := rows_sealed + gdpr.convert_table(part, true);
+        rows_sealed := rows_sealed + gdpr.convert_table(part, mapped.form);
         DELETE FROM gdpr.former_number f WHERE f.relation = part;
     END LOOP;
     IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = root AND c.conname = 'gdpr_sealed_check') THEN
@@ -249,6 +258,7 @@ BEGIN
                        'envelope of the personal columns of this row; filled by the gdpr extension');
         PERFORM gdpr.drop_guards(part);
         PERFORM gdpr.add_guards(part, table_id);
+        PERFORM gdpr.add_indexes(part, table_id);
     END LOOP;
     RETURN rows_sealed;
 END $$;
@@ -274,6 +284,10 @@ BEGIN
     END IF;
     SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
     WHERE r.relation = parent;
+    IF mapped.other_form IS NOT NULL THEN
+        RAISE EXCEPTION 'table % is being converted', parent
+            USING ERRCODE = 'object_in_use', HINT = 'It can have parts when that has come to its end: see TABLE gdpr.conversions.';
+    END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', parent);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
     IF NOT gdpr.check_member(relation, mapped.relation) THEN
@@ -305,6 +319,10 @@ DECLARE
 BEGIN
     SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
     WHERE r.relation = parent;
+    IF mapped.other_form IS NOT NULL THEN
+        RAISE EXCEPTION 'table % is being converted', parent
+            USING ERRCODE = 'object_in_use', HINT = 'It can have parts when that has come to its end: see TABLE gdpr.conversions.';
+    END IF;
     FOR part IN
         SELECT t.relation FROM gdpr.tree(parent) t
         WHERE NOT EXISTS (SELECT FROM gdpr.mapped_relation r WHERE r.relation = t.relation)
@@ -316,6 +334,7 @@ BEGIN
         FROM pg_inherits i JOIN gdpr.mapped_check k ON k.relation = i.inhparent
         WHERE i.inhrelid = part AND k.definition !~ ' NO INHERIT( NOT VALID)?$';
         PERFORM gdpr.add_guards(part, mapped.id);
+        PERFORM gdpr.add_indexes(part, mapped.id);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.adopt_members(regclass) IS 'protects new partitions and children of a protected table';
@@ -323,28 +342,81 @@ REVOKE ALL ON FUNCTION gdpr.adopt_members(regclass) FROM PUBLIC;
 
 -- Whole tables -------------------------------------------------------------------------------------
 
-CREATE FUNCTION gdpr.protect_now(relation regclass) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION gdpr.current_epoch() RETURNS integer
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- whoever is ahead: a stale copy of the keystore and a restored database may each be behind
+    SELECT greatest(gdpr.token_epoch(),
+                    (SELECT max(greatest(t.form, t.other_form)) FROM gdpr.mapped_table t WHERE t.protected),
+                    (SELECT (max(s.number) + 1)::integer FROM gdpr.tombstone s WHERE s.number < 65536))
+$$;
+COMMENT ON FUNCTION gdpr.current_epoch() IS 'the newest epoch of tokens';
+REVOKE ALL ON FUNCTION gdpr.current_epoch() FROM PUBLIC;
+
+CREATE FUNCTION gdpr.set_check(mapped gdpr.mapped_table, strict boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- not protected for a moment: the constraint of a protected table cannot be dropped
+    UPDATE gdpr.mapped_table SET protected = false WHERE id = mapped.id;
+    IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = mapped.relation AND c.conname = 'gdpr_sealed_check') THEN
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', mapped.relation);
+    END IF;
+    PERFORM gdpr.add_sealed_check(mapped.relation, mapped.id, strict);
+    UPDATE gdpr.mapped_table SET protected = true WHERE id = mapped.id;
+END $$;
+COMMENT ON FUNCTION gdpr.set_check(gdpr.mapped_table, boolean) IS
+    'gives a protected table its CHECK constraint; not strict: rows may be open, while it is converted';
+REVOKE ALL ON FUNCTION gdpr.set_check(gdpr.mapped_table, boolean) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.has_parts(mapped gdpr.mapped_table) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (SELECT c.relkind <> 'r' FROM pg_class c WHERE c.oid = mapped.relation)
+        OR EXISTS (SELECT FROM pg_inherits i WHERE mapped.relation IN (i.inhparent, i.inhrelid))
+        OR EXISTS (SELECT FROM gdpr.mapped_member m WHERE m.table_id = mapped.id)
+$$;
+COMMENT ON FUNCTION gdpr.has_parts(gdpr.mapped_table) IS
+    'whether a table has partitions or inheritance children, or is one: then it is converted in one transaction';
+REVOKE ALL ON FUNCTION gdpr.has_parts(gdpr.mapped_table) FROM PUBLIC;
+
+-- A table's entry, locked, for those that change its form.
+CREATE FUNCTION gdpr.mapped_for_change(relation regclass, keep boolean) RETURNS gdpr.mapped_table
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table;
-    parent regclass;
-    n bigint;
 BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = protect_now.relation FOR UPDATE;
+    IF NOT gdpr.lock_conversion(relation, keep) THEN
+        RAISE EXCEPTION 'table % is being converted by another session', relation
+            USING ERRCODE = 'object_in_use', HINT = 'TABLE gdpr.conversions shows how far it is.';
+    END IF;
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = mapped_for_change.relation FOR UPDATE OF t;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not declared', relation
             USING ERRCODE = 'GD006',
                   HINT = format('First SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', relation);
     END IF;
-    IF mapped.protected THEN
-        RAISE EXCEPTION 'table % is protected already', relation USING ERRCODE = 'GD006';
+    IF mapped.protected AND mapped.form > 0 AND mapped.other_form > 0 THEN
+        RAISE EXCEPTION 'the tokens of table % are being rotated', relation
+            USING ERRCODE = 'object_in_use', HINT = 'First CALL gdpr.rotate_tokens(), which goes on where it was interrupted.';
     END IF;
+    RETURN mapped;
+END $$;
+COMMENT ON FUNCTION gdpr.mapped_for_change(regclass, boolean) IS 'a table''s entry in the data map, locked, for protect and unprotect';
+REVOKE ALL ON FUNCTION gdpr.mapped_for_change(regclass, boolean) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.begin_protect(mapped gdpr.mapped_table) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation regclass := mapped.relation;
+    parent regclass;
+    n bigint;
+BEGIN
     SELECT p.relation INTO parent
     FROM gdpr.mapped_link l JOIN gdpr.mapped_table p ON p.id = l.parent_id
-    WHERE l.table_id = mapped.id AND p.id <> mapped.id AND NOT p.protected ORDER BY p.id LIMIT 1;
+    WHERE l.table_id = mapped.id AND p.id <> mapped.id AND NOT (p.protected AND p.form > 0 AND p.other_form IS DISTINCT FROM 0)
+    ORDER BY p.id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'table %, through which % leads to a person, is not protected', parent, relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.protect(%L).', parent);
@@ -355,6 +427,11 @@ BEGIN
                   DETAIL = 'A table whose rows belong to other rows of the same table cannot be protected yet.';
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+    IF mapped.protected THEN
+        -- unprotect() was interrupted: back again
+        UPDATE gdpr.mapped_table SET form = mapped.other_form, other_form = 0 WHERE id = mapped.id;
+        RETURN true;
+    END IF;
     SELECT t.relation INTO parent FROM gdpr.tree(relation) t JOIN gdpr.mapped_table m ON m.relation = t.relation
     WHERE m.id <> mapped.id LIMIT 1;
     IF FOUND THEN
@@ -368,48 +445,76 @@ BEGIN
         RAISE EXCEPTION 'table % has more than 96 key and personal columns', relation
             USING ERRCODE = 'too_many_columns', HINT = 'Put some of them into a table of their own, or into one jsonb column.';
     END IF;
-    n := gdpr.seal_tree(relation, mapped.id);
+    IF gdpr.has_parts(mapped) THEN
+        UPDATE gdpr.mapped_table SET form = gdpr.current_epoch(), other_form = NULL WHERE id = mapped.id;
+        n := gdpr.seal_tree(relation, mapped.id);
+        RAISE NOTICE '% rows of table % are sealed', n, relation;
+        RETURN false;
+    END IF;
+    PERFORM gdpr.take_checks(relation, mapped.id);
+    EXECUTE format('ALTER TABLE %s ADD COLUMN gdpr_sealed gdpr.sealed', relation);
+    EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', relation,
+                   'envelope of the personal columns of this row; filled by the gdpr extension');
+    PERFORM gdpr.drop_guards(relation);
+    PERFORM gdpr.add_guards(relation, mapped.id);
+    UPDATE gdpr.mapped_table SET protected = true, form = gdpr.current_epoch(), other_form = 0 WHERE id = mapped.id;
+    PERFORM gdpr.set_check(mapped, false);
+    PERFORM gdpr.refuse_materialized(relation);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION gdpr.begin_protect(gdpr.mapped_table) IS
+    'from now on new rows of a table are sealed, and those that are there can be converted; false if it had parts, and is sealed';
+REVOKE ALL ON FUNCTION gdpr.begin_protect(gdpr.mapped_table) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.finish_protect(mapped gdpr.mapped_table) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation regclass := mapped.relation;
+    n bigint;
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+    n := gdpr.convert_table(relation, (SELECT t.form FROM gdpr.mapped_table t WHERE t.id = mapped.id));
+    PERFORM gdpr.set_check(mapped, true);
+    UPDATE gdpr.mapped_table SET other_form = NULL WHERE id = mapped.id;
+    DELETE FROM gdpr.former_number f WHERE f.relation = mapped.relation;
+    DELETE FROM gdpr.conversion c WHERE c.table_id = mapped.id;
+    PERFORM gdpr.add_indexes(relation, mapped.id);
     RAISE NOTICE '% rows of table % are sealed', n, relation;
 END $$;
-COMMENT ON FUNCTION gdpr.protect_now(regclass) IS
-    'seals a declared table, rows and schema, in the current transaction; for migrations. Statistics with values stay on disk until VACUUM FULL pg_statistic, pg_statistic_ext_data: use CALL gdpr.protect() where that matters';
-REVOKE ALL ON FUNCTION gdpr.protect_now(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) IS 'seals what is left and makes the table a protected one';
+REVOKE ALL ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) FROM PUBLIC;
 
-CREATE PROCEDURE gdpr.protect(relation regclass)
-    LANGUAGE plpgsql AS $$
+CREATE FUNCTION gdpr.begin_unprotect(mapped gdpr.mapped_table) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    child regclass;
 BEGIN
-    IF NOT (pg_catalog.has_function_privilege('gdpr.protect_now(regclass)', 'EXECUTE') AND
-            pg_catalog.has_function_privilege('gdpr.rewrite_statistics()', 'EXECUTE')) THEN
-        RAISE EXCEPTION 'permission denied for the functions that protect() calls'
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.protect_now(regclass), gdpr.rewrite_statistics() TO %I.', current_user);
+    SELECT c.relation INTO child
+    FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
+    WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'table % leads to a person through %', child, mapped.relation
+            USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);
     END IF;
-    PERFORM gdpr.protect_now(relation);
-    COMMIT;
-    -- the values that ANALYZE had sampled
-    IF NOT gdpr.rewrite_statistics() THEN
-        RAISE WARNING 'removed statistics may still be on disk, because another session may need them'
-            USING HINT = 'VACUUM FULL pg_catalog.pg_statistic, pg_catalog.pg_statistic_ext_data when no old transaction runs.';
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', mapped.relation);
+    UPDATE gdpr.mapped_table SET form = 0, other_form = mapped.form WHERE id = mapped.id;
+    IF mapped.other_form IS NULL THEN
+        PERFORM gdpr.set_check(mapped, false);
     END IF;
 END $$;
-COMMENT ON PROCEDURE gdpr.protect(regclass) IS
-    'seals a declared table: afterwards no value of a personal column is left in the data directory (older WAL and backups aside). Commits; takes an exclusive lock meanwhile';
-REVOKE ALL ON PROCEDURE gdpr.protect(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.begin_unprotect(gdpr.mapped_table) IS
+    'from now on new rows of a table are not sealed; those that are there can be converted';
+REVOKE ALL ON FUNCTION gdpr.begin_unprotect(gdpr.mapped_table) FROM PUBLIC;
 
-CREATE PROCEDURE gdpr.unprotect(relation regclass)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- In one transaction: a table with its parts, one that was detached, or the end of a conversion.
+CREATE FUNCTION gdpr.finish_unprotect(mapped gdpr.mapped_table, relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    mapped gdpr.mapped_table;
     child regclass;
     tops regclass[];
     parts regclass[];
     part regclass;
 BEGIN
-    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
-    WHERE r.relation = unprotect.relation FOR UPDATE OF t;
-    IF NOT FOUND OR NOT mapped.protected THEN
-        RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
-    END IF;
     IF mapped.relation = relation THEN
         SELECT c.relation INTO child
         FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
@@ -420,7 +525,7 @@ BEGIN
         END IF;
         -- with what was detached from it
         tops := ARRAY(SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid);
-    ELSIF (SELECT r.is_top FROM gdpr.mapped_relation r WHERE r.relation = unprotect.relation) THEN
+    ELSIF (SELECT r.is_top FROM gdpr.mapped_relation r WHERE r.relation = finish_unprotect.relation) THEN
         tops := ARRAY[relation];
     ELSE
         RAISE EXCEPTION 'table % is a part of protected table %', relation, mapped.relation
@@ -431,10 +536,10 @@ BEGIN
     END LOOP;
     parts := ARRAY(SELECT t.relation FROM unnest(tops) u(top), gdpr.tree(u.top) t);
     FOR part IN SELECT c.oid FROM pg_class c WHERE c.oid = ANY (parts) AND c.relkind = 'r' ORDER BY c.oid LOOP
-        PERFORM gdpr.convert_table(part, false);
+        PERFORM gdpr.convert_table(part, 0);
     END LOOP;
     DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (parts);
-    UPDATE gdpr.mapped_table t SET protected = false WHERE t.id = mapped.id AND t.relation = ANY (parts);
+    UPDATE gdpr.mapped_table t SET protected = false, form = 1, other_form = NULL WHERE t.id = mapped.id AND t.relation = ANY (parts);
     -- no longer protected: schema changes are not refused any more
     FOREACH part IN ARRAY parts LOOP
         PERFORM gdpr.drop_guards(part);
@@ -451,10 +556,46 @@ BEGIN
     FOREACH part IN ARRAY tops LOOP
         PERFORM gdpr.return_checks(part);
     END LOOP;
+    DELETE FROM gdpr.conversion c WHERE c.table_id = mapped.id AND mapped.relation = ANY (parts);
 END $$;
-COMMENT ON PROCEDURE gdpr.unprotect(regclass) IS
-    'gives a protected table, or a part that was detached from one, its values, constraints and columns back, in one transaction; what was forgotten stays gone';
-REVOKE ALL ON PROCEDURE gdpr.unprotect(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.finish_unprotect(gdpr.mapped_table, regclass) IS
+    'opens what is sealed and gives a table, or a part that was detached from one, its schema back';
+REVOKE ALL ON FUNCTION gdpr.finish_unprotect(gdpr.mapped_table, regclass) FROM PUBLIC;
+
+-- In one transaction -----------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.protect_now(relation regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table := gdpr.mapped_for_change(relation, false);
+BEGIN
+    IF mapped.protected AND mapped.other_form IS NULL THEN
+        RAISE EXCEPTION 'table % is protected already', relation USING ERRCODE = 'GD006';
+    END IF;
+    IF NOT mapped.protected OR mapped.form = 0 THEN
+        IF NOT gdpr.begin_protect(mapped) THEN
+            RETURN;
+        END IF;
+    END IF;
+    PERFORM gdpr.finish_protect(mapped);
+END $$;
+COMMENT ON FUNCTION gdpr.protect_now(regclass) IS
+    'seals a declared table, rows and schema, in the current transaction; for migrations. Statistics with values stay on disk until VACUUM FULL pg_statistic, pg_statistic_ext_data: use CALL gdpr.protect() where that matters';
+REVOKE ALL ON FUNCTION gdpr.protect_now(regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.unprotect_now(relation regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table := gdpr.mapped_for_change(relation, false);
+BEGIN
+    IF NOT mapped.protected THEN
+        RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
+    END IF;
+    PERFORM gdpr.finish_unprotect(mapped, relation);
+END $$;
+COMMENT ON FUNCTION gdpr.unprotect_now(regclass) IS
+    'gives a protected table its values, constraints and columns back, in the current transaction; what was forgotten stays gone';
+REVOKE ALL ON FUNCTION gdpr.unprotect_now(regclass) FROM PUBLIC;
 
 -- The data map follows DROP TABLE.
 CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
@@ -510,6 +651,12 @@ BEGIN
     SELECT r INTO result FROM gdpr.run_as_owner(relation, format(
         'SELECT gdpr.subject_number(t.gdpr_sealed) FROM %s %s t WHERE %s',
         CASE WHEN (SELECT c.relkind FROM pg_class c WHERE c.oid = relation) = 'r' THEN 'ONLY' ELSE '' END, relation, condition)) r;
+    IF result IS NULL AND 0 IN (mapped.form, mapped.other_form) THEN
+        RAISE EXCEPTION 'table % has no row with this key that is sealed', relation
+            USING ERRCODE = 'no_data_found',
+                  DETAIL = 'The table is being converted: a row that is not sealed has no number.',
+                  HINT = 'Repeat it when protect() has come to its end: TABLE gdpr.conversions shows how far it is.';
+    END IF;
     IF result IS NULL THEN
         RAISE EXCEPTION 'table % has no row with this key', relation USING ERRCODE = 'no_data_found';
     END IF;

@@ -99,6 +99,54 @@ COMMENT ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) IS
     'locks the rows of a table and its parts that belong to a person, or hold values of it; for forget';
 REVOKE ALL ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) FROM PUBLIC;
 
+-- While a table is converted, rows that are not sealed have no number: seal those of a person, whose rows above are locked.
+CREATE FUNCTION gdpr.seal_person(relation regclass, person bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    link record;
+    condition text;
+    all_rows tid[] := '{}';
+    former bytea;
+BEGIN
+    IF NOT EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = seal_person.relation AND t.protected AND 0 IN (t.form, t.other_form)) THEN
+        RETURN 0;
+    END IF;
+    -- as its owner, each table: first the keys of the person's rows above, as conditions, then the rows that refer to them
+    FOR link IN
+        SELECT p.relation AS parent,
+               (SELECT string_agg(format($f$pg_catalog.format('%%L::%s OPERATOR(%I.%s) x.%%I', p.%I, %L::text)$f$,
+                                         (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+                                          WHERE a.attrelid = p.relation AND a.attname = k.parent_column),
+                                         coalesce(n.nspname, 'pg_catalog'), coalesce(o.oprname, '='), k.parent_column, k.own_column),
+                                  $f$ || ' AND ' || $f$)
+                FROM unnest(l.columns, l.parent_columns) AS k(own_column, parent_column)
+                LEFT JOIN (pg_constraint f CROSS JOIN LATERAL unnest(f.conkey, f.confkey, f.conpfeqop) AS e(own, parent, operator)
+                           JOIN pg_operator o ON o.oid = e.operator JOIN pg_namespace n ON n.oid = o.oprnamespace)
+                       ON f.contype = 'f' AND f.conrelid = t.relation AND f.confrelid = p.relation
+                       AND e.own = (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = t.relation AND a.attname = k.own_column)
+                       AND e.parent = (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = p.relation AND a.attname = k.parent_column)) AS key
+        FROM gdpr.mapped_table t JOIN gdpr.mapped_link l ON l.table_id = t.id JOIN gdpr.mapped_table p ON p.id = l.parent_id
+        WHERE t.relation = seal_person.relation
+    LOOP
+        FOR condition IN
+            SELECT gdpr.run_as_owner(link.parent, format('SELECT %s FROM %s p WHERE gdpr.subject_number(p.gdpr_sealed) = $1',
+                                                         link.key, link.parent), person)
+        LOOP
+            all_rows := all_rows || ARRAY(
+                SELECT r::tid FROM gdpr.run_as_owner(relation, format('SELECT x.ctid FROM ONLY %s x WHERE x.gdpr_sealed IS NULL AND %s',
+                                                                      relation, condition), person) r);
+        END LOOP;
+    END LOOP;
+    SELECT f.row_key INTO former FROM gdpr.former_number f
+    WHERE f.relation = seal_person.relation AND f.number = person LIMIT 1;
+    IF all_rows = '{}' AND former IS NULL THEN
+        RETURN 0;
+    END IF;
+    RETURN gdpr.seal_rows(relation, ARRAY(SELECT DISTINCT r FROM unnest(all_rows) r), former);
+END $$;
+COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a person in a table that is being converted; for forget';
+REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -132,6 +180,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
     FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
         PERFORM gdpr.lock_rows(item.relation, person, item.has_others);
+        PERFORM gdpr.seal_person(item.relation, person);
     END LOOP;
     numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
                                WHERE a.subject = person AND (category_id IS NULL OR a.category = category_id));

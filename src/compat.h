@@ -106,4 +106,38 @@ compat_group_exprs(RangeTblEntry *rte)
 #define COMPAT_CLUSTER_REL(rel, params)	cluster_rel(rel, InvalidOid, params)
 #endif
 
+/* Would the row of a slot conflict in these indexes?  18 can leave one out. */
+#if PG_VERSION_NUM < 180000
+#define compat_check_indexes(rel, slot, estate, tid, indexes) \
+	ExecCheckIndexConstraints(rel, slot, estate, tid, indexes)
+#else
+#define compat_check_indexes(rel, slot, estate, tid, indexes) \
+	ExecCheckIndexConstraints(rel, slot, estate, tid, NULL, indexes)
+#endif
+
+/*
+ * A new version of a row that this transaction has locked, and its index
+ * entries.  16 tells which indexes need one.
+ */
+#if PG_VERSION_NUM < 160000
+#define compat_update_row(result, tid, slot, estate) \
+	do { \
+		bool		compat_update; \
+		simple_table_tuple_update((result)->ri_RelationDesc, tid, slot, \
+								  (estate)->es_snapshot, &compat_update); \
+		if (compat_update && (result)->ri_NumIndices > 0) \
+			ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL); \
+	} while (0)
+#else
+#define compat_update_row(result, tid, slot, estate) \
+	do { \
+		TU_UpdateIndexes compat_update; \
+		simple_table_tuple_update((result)->ri_RelationDesc, tid, slot, \
+								  (estate)->es_snapshot, &compat_update); \
+		if (compat_update != TU_None && (result)->ri_NumIndices > 0) \
+			ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, \
+								  compat_update == TU_Summarizing); \
+	} while (0)
+#endif
+
 #endif							/* GDPR_COMPAT_H */

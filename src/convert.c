@@ -2,6 +2,8 @@
  * convert.c
  *		Sealing a table that holds data, and giving the data back.
  *
+ * convert_row() does it with one row, for transition.c too.
+ *
  * The table is written anew, as ALTER TABLE does it, under an exclusive lock:
  * no dead row, index entry or TOAST chunk with a value stays behind, no
  * trigger fires, and the indexes are built on what is stored then.  protect
@@ -28,7 +30,6 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "optimizer/optimizer.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
@@ -38,7 +39,9 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "convert.h"
 #include "errors.h"
+#include "form.h"
 #include "former.h"
 #include "keystore.h"
 #include "row.h"
@@ -72,35 +75,27 @@ own_number(TableMap *table, const Datum *values, const bool *isnull)
 	return number != 0 ? number : keystore_next_number();
 }
 
-/*
- * Seal one row: values become what is stored.  One that is sealed already, as
- * in a partition that was restored by itself, stays.
- */
-static void
-seal_row(TableMap *table, Datum *values, bool *isnull)
+/* The person in the header of an envelope. */
+static uint64
+sealed_number(const bytea *sealed)
 {
-	RowColumnState *states = palloc0(sizeof(RowColumnState) * (table->ncolumns + 1));
-	uint64	   *numbers = palloc(sizeof(uint64) * table->nlinks);
-	RowSeal		seal = {0};
+	EnvelopeHeader header;
+
+	if (!envelope_read_header((uint8 *) VARDATA_ANY(sealed),
+							  VARSIZE_ANY_EXHDR(sealed), &header))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DAMAGED),
+				 errmsg("a row has a damaged envelope")));
+	return sealed_person(header.number);
+}
+
+/* The numbers of a row that is not sealed.  False: not now. */
+static bool
+new_numbers(TableMap *table, const Datum *values, const bool *isnull,
+			bool may_wait, uint64 *numbers)
+{
 	int			i;
 
-	if (!isnull[table->sealed_attnum - 1])
-	{
-		bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
-
-		if (!row_is_sealed(table, values, isnull,
-						   (uint8 *) VARDATA_ANY(sealed),
-						   VARSIZE_ANY_EXHDR(sealed)))
-			ereport(ERROR,
-					(errcode(ERRCODE_GDPR_NOT_SEALED),
-					 errmsg("a row of table \"%s\" carries an envelope that is not its own",
-							get_rel_name(table->relid)),
-					 errdetail("It was sealed for another table, or changed since."),
-					 errhint("Restore the rows from the dump they came from, or drop column gdpr_sealed if they hold values.")));
-		return;
-	}
-	for (i = 0; i < table->ncolumns; i++)
-		states[i] = ROW_SET;
 	for (i = 0; i < table->nlinks; i++)
 	{
 		LinkMap    *link = &table->links[i];
@@ -108,16 +103,52 @@ seal_row(TableMap *table, Datum *values, bool *isnull)
 		if (!OidIsValid(link->parent_relid) ||
 			subject_link_is_null(link, isnull))
 			numbers[i] = i == 0 ? own_number(table, values, isnull) : numbers[0];
-		else
+		else if (may_wait)
 			numbers[i] = subject_of_parent(table, link, values, isnull, false);
+		else if ((numbers[i] = subject_of_parent_nowait(table, link, values)) == 0)
+			return false;
 	}
+	return true;
+}
+
+/* Seal one row, anew if it is: values become what is stored. */
+static bool
+seal_row(TableMap *table, Datum *values, bool *isnull, int form, bool may_wait)
+{
+	int			att = table->sealed_attnum - 1;
+	RowSeal		seal = {0};
+	StringInfoData rowkey;
+	int			i;
+
 	seal.table = table;
 	seal.values = values;
 	seal.isnull = isnull;
-	seal.states = states;
-	seal.numbers = numbers;
-	values[table->sealed_attnum - 1] = PointerGetDatum(row_seal(&seal));
-	isnull[table->sealed_attnum - 1] = false;
+	seal.form = form;
+	seal.states = palloc0(sizeof(RowColumnState) * (table->ncolumns + 1));
+	seal.numbers = palloc(sizeof(uint64) * table->nlinks);
+	if (isnull[att])
+	{
+		if (!new_numbers(table, values, isnull, may_wait, seal.numbers))
+			return false;
+		for (i = 0; i < table->ncolumns; i++)
+			seal.states[i] = ROW_SET;
+	}
+	else
+	{
+		initStringInfo(&rowkey);
+		row_key(table, values, isnull, &rowkey);
+		seal.old_rowkey = &rowkey;
+		seal.old = DatumGetByteaPP(values[att]);
+		for (i = 0; i < table->nlinks; i++)
+			seal.numbers[i] =
+				sealed_person_via((uint8 *) VARDATA_ANY(seal.old),
+								  VARSIZE_ANY_EXHDR(seal.old),
+								  table->links[i].via, -1);
+		seal.numbers[0] = sealed_number(seal.old);
+	}
+	values[att] = PointerGetDatum(row_seal(&seal));
+	isnull[att] = false;
+	return true;
 }
 
 /* Give the values of one row back.  What was forgotten stays as it is stored. */
@@ -126,17 +157,14 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 {
 	bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
 	StringInfoData rowkey;
-	EnvelopeHeader header;
 	int			i;
 
 	initStringInfo(&rowkey);
 	row_key(table, values, isnull, &rowkey);
 	if (table->nkeys > 0 &&
 		(!OidIsValid(table->links[0].parent_relid) ||
-		 subject_link_is_null(&table->links[0], isnull)) &&
-		envelope_read_header((uint8 *) VARDATA_ANY(sealed),
-							 VARSIZE_ANY_EXHDR(sealed), &header))
-		former_remember(&rowkey, sealed_person(header.number));
+		 subject_link_is_null(&table->links[0], isnull)))
+		former_remember(&rowkey, sealed_number(sealed));
 	for (i = 0; i < table->ncolumns; i++)
 	{
 		ColumnMap  *column = &table->columns[i];
@@ -156,9 +184,40 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 	isnull[table->sealed_attnum - 1] = true;
 }
 
+bool
+convert_row(TableMap *table, Datum *values, bool *isnull, int form,
+			bool may_wait)
+{
+	if (row_form(table, values, isnull) == form)
+		return true;
+	if (form != 0)
+		return seal_row(table, values, isnull, form, may_wait);
+	open_row(table, values, isnull);
+	return true;
+}
+
+/* A row that is sealed already, as in a partition that was restored by itself. */
+static void
+require_own_envelope(TableMap *table, const Datum *values, const bool *isnull)
+{
+	bytea	   *sealed;
+
+	if (isnull[table->sealed_attnum - 1])
+		return;
+	sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
+	if (!row_is_sealed(table, values, isnull, (uint8 *) VARDATA_ANY(sealed),
+					   VARSIZE_ANY_EXHDR(sealed)))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("a row of table \"%s\" carries an envelope that is not its own",
+						get_rel_name(table->relid)),
+				 errdetail("It was sealed for another table, or changed since."),
+				 errhint("Restore the rows from the dump they came from, or drop column gdpr_sealed if they hold values.")));
+}
+
 /* Copy all rows of old into new, converted.  Returns how many. */
 static int64
-copy_rows(Relation old, Relation new, TableMap *table, bool seal)
+copy_rows(Relation old, Relation new, TableMap *table, int form)
 {
 	TupleDesc	desc = RelationGetDescr(old);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -185,10 +244,8 @@ copy_rows(Relation old, Relation new, TableMap *table, bool seal)
 		for (i = 0; i < desc->natts; i++)
 			if (TupleDescAttr(desc, i)->attisdropped)
 				to->tts_isnull[i] = true;
-		if (seal)
-			seal_row(table, to->tts_values, to->tts_isnull);
-		else
-			open_row(table, to->tts_values, to->tts_isnull);
+		require_own_envelope(table, to->tts_values, to->tts_isnull);
+		(void) convert_row(table, to->tts_values, to->tts_isnull, form, true);
 		ExecStoreVirtualTuple(to);
 		table_tuple_insert(new, to, command, 0, bistate);
 		ExecClearTuple(to);
@@ -283,17 +340,16 @@ gdpr_rewrite_statistics(PG_FUNCTION_ARGS)
 }
 
 /*
- * gdpr.convert_table(relation, seal) RETURNS bigint
+ * gdpr.convert_table(relation, form) RETURNS bigint
  *
- * Writes the table anew, sealing (true) or opening (false) its rows; returns
- * their number.  Takes an ACCESS EXCLUSIVE lock, and SHARE locks on the tables
+ * Writes the table anew, with all rows in a form; returns their number.  Takes an ACCESS EXCLUSIVE lock, and SHARE locks on the tables
  * its links lead to.
  */
 Datum
 gdpr_convert_table(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
-	bool		seal = PG_GETARG_BOOL(1);
+	int			form = PG_GETARG_INT32(1);
 	TableMap   *table;
 	Relation	old;
 	Relation	new;
@@ -308,6 +364,10 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation %u does not exist", relid)));
+	if (form < 0 || form > PG_UINT16_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("form is out of range")));
 	old = table_open(relid, AccessExclusiveLock);
 	table = datamap_lookup(relid);
 	if (table == NULL)
@@ -325,7 +385,7 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 		if (get_rel_relkind(parent) == RELKIND_PARTITIONED_TABLE)
 			(void) find_all_inheritors(parent, ShareLock, NULL);
 	}
-	CheckTableNotInUse(old, seal ? "protect" : "unprotect");
+	CheckTableNotInUse(old, form != 0 ? "protect" : "unprotect");
 	persistence = old->rd_rel->relpersistence;
 	new_relid = make_new_heap(relid, old->rd_rel->reltablespace,
 							  old->rd_rel->relam, persistence,
@@ -338,7 +398,7 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(old->rd_rel->relowner,
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	rows = copy_rows(old, new, table, seal);
+	rows = copy_rows(old, new, table, form);
 	SetUserIdAndSecContext(user, sec_context);
 	former_end();
 	SPI_finish();
@@ -367,18 +427,10 @@ column_is_unique(List *relids, const char *name)
 		foreach(lc2, indexes)
 		{
 			Relation	index = index_open(lfirst_oid(lc2), AccessShareLock);
-			Bitmapset  *attnums = NULL;
-			int			i;
 
-			for (i = 0; i < index->rd_index->indnkeyatts; i++)
-				attnums = bms_add_member(attnums,
-										 index->rd_index->indkey.values[i] -
-										 FirstLowInvalidHeapAttributeNumber);
-			pull_varattnos((Node *) schema_check_index_expressions(lfirst_oid(lc2)),
-						   1, &attnums);
 			if (index->rd_index->indisunique &&
 				bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber,
-							  attnums))
+							  form_index_columns(index)))
 				result = true;
 			index_close(index, AccessShareLock);
 		}

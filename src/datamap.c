@@ -39,7 +39,8 @@ PG_FUNCTION_INFO_V1(gdpr_map_changed);
 /* Columns of the map's tables, as in sql/30_datamap.sql */
 enum MappedTableColumn
 {
-	MT_ID, MT_RELATION, MT_KEYS, MT_ON_FORGET, MT_PROTECTED, MT_COLUMNS = 7
+	MT_ID, MT_RELATION, MT_KEYS, MT_ON_FORGET, MT_PROTECTED, MT_FORM = 7,
+	MT_OTHER_FORM, MT_COLUMNS
 };
 enum MappedLinkColumn
 {
@@ -150,7 +151,7 @@ static void
 load_oids(void)
 {
 	Oid			extension;
-	Oid			args[3];
+	Oid			args[4];
 	size_t		i;
 
 	memset(&oids, 0, sizeof(oids));
@@ -176,6 +177,8 @@ load_oids(void)
 	args[1] = oids.column_ref_type;
 	args[2] = ANYOID;
 	oids.reveal = function_oid("reveal", 3, args);
+	args[3] = ANYOID;
+	oids.reveal_stored = function_oid("reveal_stored", 4, args);
 	/* polymorphic: EXPLAIN looks fields of its result up */
 	args[0] = ANYELEMENTOID;
 	oids.reveal_row = function_oid("reveal_row", 2, args);
@@ -389,7 +392,7 @@ parse_on_forget(const char *text)
 
 /* A declared table, as far as mapped_table and the catalogs tell. */
 static TableMap *
-make_table(const Datum *values)
+make_table(const Datum *values, const bool *isnull)
 {
 	TableMap   *table = palloc0(sizeof(TableMap));
 	Oid			relid = DatumGetObjectId(values[MT_RELATION]);
@@ -403,6 +406,9 @@ make_table(const Datum *values)
 	table->nkeys = read_attnums(table, relid, values[MT_KEYS], table->keys);
 	table->on_forget =
 		parse_on_forget(TextDatumGetCString(values[MT_ON_FORGET]));
+	table->form = DatumGetInt32(values[MT_FORM]);
+	table->other_form = isnull[MT_OTHER_FORM] ? -1 :
+		DatumGetInt32(values[MT_OTHER_FORM]);
 	table->by_attnum = palloc0(sizeof(ColumnMap *) * (table->natts + 1));
 	/* the row's own link is always there, possibly without a parent */
 	table->links = palloc0(sizeof(LinkMap));
@@ -420,7 +426,7 @@ read_table(MapCache *cache, const Datum *values, const bool *isnull)
 	if (!DatumGetBool(values[MT_PROTECTED]) ||
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return;
-	table = make_table(values);
+	table = make_table(values, isnull);
 	if (table->sealed_attnum == InvalidAttrNumber)
 		return;					/* protect() has not added it yet */
 	entry = hash_search(cache->relations, &relid, HASH_ENTER, NULL);
@@ -678,6 +684,7 @@ datamap_finish_table(TableMap *table)
 		if (column->link == NULL)
 			return false;
 		table->by_attnum[column->attnum] = column;
+		table->has_tokens |= column->searchable;
 	}
 	return has_constrained_columns(table);
 }
@@ -885,7 +892,7 @@ read_wanted_table(MapCache *cache, const Datum *values, const bool *isnull)
 {
 	if (DatumGetObjectId(values[MT_RELATION]) == wanted_relid)
 	{
-		wanted = make_table(values);
+		wanted = make_table(values, isnull);
 		wanted_id = wanted->id;
 	}
 }

@@ -42,7 +42,7 @@ typedef struct LinkMap
 	int			ncolumns;
 	AttrNumber	columns[DATAMAP_MAX_KEYS];	/* in this table */
 	AttrNumber	parent_columns[DATAMAP_MAX_KEYS];	/* in parent_relid */
-	void	   *plans[3];		/* saved plans of subject.c, freed with the map */
+	void	   *plans[4];		/* saved plans of subject.c, freed with the map */
 } LinkMap;
 
 struct TableMap;
@@ -94,6 +94,9 @@ typedef struct TableMap
 	AttrNumber	keys[DATAMAP_MAX_KEYS];
 	struct Codec *key_codecs;	/* made at first use */
 	ForgetAction on_forget;
+	int			form;			/* token epoch of new rows; 0: not sealed */
+	int			other_form;		/* that older rows may have; -1: none */
+	bool		has_tokens;		/* is any column searchable? */
 	int			nlinks;			/* links[0] is the row's own */
 	LinkMap    *links;
 	int			ncolumns;		/* personal columns, by id */
@@ -117,6 +120,7 @@ typedef struct GdprOids
 	Oid			sealed_type;	/* gdpr.sealed */
 	Oid			column_ref_type;	/* gdpr.column_ref: no SQL can make a value of it */
 	Oid			reveal;			/* reveal(sealed, column_ref, VARIADIC "any" row key) */
+	Oid			reveal_stored;	/* reveal_stored(sealed, column_ref, "any" stored, VARIADIC "any" row key) */
 	Oid			reveal_row;		/* reveal_row("any" whole row, column_ref) */
 	Oid			token;			/* token("any", column_ref) */
 	Oid			token_array;	/* token_array("any" array, column_ref) */
@@ -206,6 +210,32 @@ extern void datamap_column_renamed(Oid relid, const char *oldname,
 
 /* Something that a TableMap remembers of a relation may have changed. */
 extern void datamap_table_altered(Oid relid);
+
+/*
+ * Forms.  The form of a row is the token epoch its searchable columns are
+ * stored under; 0: the row is not sealed, and its columns hold values.  While
+ * protect(), unprotect() or rotate_tokens() converts a table, its rows have
+ * two.
+ */
+static inline bool
+datamap_in_transition(const TableMap *map)
+{
+	return map->other_form >= 0;
+}
+
+/* May rows of the table hold values? */
+static inline bool
+datamap_may_be_open(const TableMap *map)
+{
+	return map->form == 0 || map->other_form == 0;
+}
+
+/* The form of its sealed rows, the newer one if there are two. */
+static inline int
+datamap_sealed_form(const TableMap *map)
+{
+	return Max(map->form, map->other_form);
+}
 
 /* Moves whenever the map or the purposes may have changed. */
 extern uint64 datamap_version(void);

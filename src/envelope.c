@@ -49,7 +49,9 @@ get_uint(const uint8_t *buf, int bytes)
 bool
 envelope_read_header(const uint8_t *buf, size_t len, EnvelopeHeader *header)
 {
-	if (len < ENVELOPE_HEADER_BYTES || buf[0] != ENVELOPE_VERSION)
+	if (len < ENVELOPE_HEADER_BYTES ||
+		(buf[0] != ENVELOPE_VERSION &&
+		 (buf[0] != ENVELOPE_VERSION_EPOCH || len < ENVELOPE_HEADER_MAX)))
 		return false;
 	header->version = buf[0];
 	header->epoch = buf[1] >> 6;
@@ -58,18 +60,31 @@ envelope_read_header(const uint8_t *buf, size_t len, EnvelopeHeader *header)
 	header->table_id = (uint32_t) get_uint(buf + 7, 3);
 	header->nsegments = buf[10];
 	memcpy(header->digest, buf + 11, ENVELOPE_DIGEST_BYTES);
-	return true;
+	header->token_epoch = header->version == ENVELOPE_VERSION ? 1 :
+		(uint16_t) get_uint(buf + ENVELOPE_HEADER_BYTES, 2);
+	return header->version == ENVELOPE_VERSION || header->token_epoch > 1;
 }
 
-void
+size_t
+envelope_header_bytes(const EnvelopeHeader *header)
+{
+	return header->token_epoch == 1 ? ENVELOPE_HEADER_BYTES :
+		ENVELOPE_HEADER_MAX;
+}
+
+size_t
 envelope_write_header(uint8_t *buf, const EnvelopeHeader *header)
 {
-	buf[0] = header->version;
+	buf[0] = header->token_epoch == 1 ? ENVELOPE_VERSION :
+		ENVELOPE_VERSION_EPOCH;
 	buf[1] = (uint8_t) (header->epoch << 6 | header->encoding);
 	put_uint(buf + 2, header->number, ENVELOPE_NUMBER_BYTES);
 	put_uint(buf + 7, header->table_id, 3);
 	buf[10] = header->nsegments;
 	memcpy(buf + 11, header->digest, ENVELOPE_DIGEST_BYTES);
+	if (header->token_epoch != 1)
+		put_uint(buf + ENVELOPE_HEADER_BYTES, header->token_epoch, 2);
+	return envelope_header_bytes(header);
 }
 
 static size_t
@@ -123,7 +138,8 @@ envelope_next_segment(const uint8_t *buf, size_t len,
 					  const EnvelopeHeader *header, size_t *offset,
 					  EnvelopeSegment *segment)
 {
-	size_t		at = *offset;
+	size_t		at = *offset == 0 ? envelope_header_bytes(header) : *offset;
+	size_t		begin = at;
 	size_t		fixed;
 	uint64_t	ciphertext;
 	uint8_t		first;
@@ -166,7 +182,7 @@ envelope_next_segment(const uint8_t *buf, size_t len,
 	segment->ciphertext = buf + at;
 	segment->tag = segment->ciphertext + segment->len;
 	at += segment->len + CRYPTO_TAG_BYTES;
-	segment->size = at - *offset;
+	segment->size = at - begin;
 	*offset = at;
 	return true;
 }
@@ -176,12 +192,13 @@ envelope_validate(const uint8_t *buf, size_t len)
 {
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	int			previous = -1;
 	int			i;
 
 	if (!envelope_read_header(buf, len, &header) || header.epoch != 0)
 		return false;
+	offset = envelope_header_bytes(&header);
 	for (i = 0; i < header.nsegments; i++)
 	{
 		int			order;
@@ -221,7 +238,7 @@ make_aad(const EnvelopeHeader *header, uint8_t category, uint8_t via,
 	p = aad;
 	memcpy(p, "gdprenv", 7);
 	p += 7;
-	*p++ = header->version;
+	*p++ = ENVELOPE_VERSION;	/* of segments: the same in both */
 	put_uint(p, number, ENVELOPE_NUMBER_BYTES);
 	p += ENVELOPE_NUMBER_BYTES;
 	*p++ = category;

@@ -13,11 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ENVELOPE_VERSION		1
+#define ENVELOPE_VERSION		1	/* tokens of epoch 1 */
+#define ENVELOPE_VERSION_EPOCH	2	/* names the epoch of the row's tokens */
 #define ENVELOPE_MARKED			0xFE	/* in memory: assigned columns + envelope */
 #define ENVELOPE_OPENED			0xFF	/* the same, and the row holds values */
 
-#define ENVELOPE_HEADER_BYTES	19
+#define ENVELOPE_HEADER_BYTES	19	/* version 1 */
+#define ENVELOPE_HEADER_MAX		21	/* version 2 */
 #define ENVELOPE_DIGEST_BYTES	8
 #define ENVELOPE_NUMBER_BYTES	5
 #define ENVELOPE_MAX_SEGMENTS	255
@@ -27,6 +29,7 @@ typedef struct EnvelopeHeader
 {
 	uint8_t		version;
 	uint8_t		epoch;			/* 0 ... 3 */
+	uint16_t	token_epoch;	/* of the tokens in the searchable columns */
 	uint8_t		encoding;		/* 0 ... 63 */
 	uint8_t		nsegments;
 	uint32_t	table_id;
@@ -51,7 +54,7 @@ typedef struct EnvelopeSegment
 extern bool envelope_read_header(const uint8_t *buf, size_t len,
 								 EnvelopeHeader *header);
 
-/* *offset starts at ENVELOPE_HEADER_BYTES; false at the end or if malformed */
+/* *offset starts at 0; false at the end or if malformed */
 extern bool envelope_next_segment(const uint8_t *buf, size_t len,
 								  const EnvelopeHeader *header,
 								  size_t *offset, EnvelopeSegment *segment);
@@ -59,7 +62,12 @@ extern bool envelope_next_segment(const uint8_t *buf, size_t len,
 /* Are header and all segments well-formed, and is nothing left over? */
 extern bool envelope_validate(const uint8_t *buf, size_t len);
 
-extern void envelope_write_header(uint8_t *buf, const EnvelopeHeader *header);
+/*
+ * The version follows from token_epoch.  Returns the header's size: 19, or 21
+ * bytes.
+ */
+extern size_t envelope_header_bytes(const EnvelopeHeader *header);
+extern size_t envelope_write_header(uint8_t *buf, const EnvelopeHeader *header);
 
 /* At most so many bytes has a segment with len bytes of (padded) plaintext. */
 extern size_t envelope_segment_bytes(size_t len);

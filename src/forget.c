@@ -175,7 +175,7 @@ gdpr_lost_keys(PG_FUNCTION_ARGS)
 	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
 	const uint8 *buf = (uint8 *) VARDATA_ANY(sealed);
 	size_t		len = VARSIZE_ANY_EXHDR(sealed);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EnvelopeHeader header;
 	EnvelopeSegment segment;

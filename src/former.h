@@ -17,7 +17,13 @@ extern void former_end(void);
 
 extern void former_remember(const StringInfo rowkey, uint64 number);
 
-/* The number that the row with this key had; 0: none, or it was forgotten. */
+/*
+ * The number that the row with this key had, which is given out once; 0: none,
+ * or it was forgotten.
+ */
 extern uint64 former_number(const StringInfo rowkey);
+
+/* The same for one row, where SPI may not be connected. */
+extern uint64 former_number_of(Oid relid, const StringInfo rowkey);
 
 #endif							/* GDPR_FORMER_H */

@@ -16,6 +16,7 @@
 #include "rewrite.h"
 #include "row.h"
 #include "subject.h"
+#include "transition.h"
 #include "utility.h"
 #include "worker.h"
 
@@ -43,4 +44,5 @@ _PG_init(void)
 	move_init();
 	rewrite_init();
 	utility_init();
+	transition_init();
 }

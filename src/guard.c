@@ -41,6 +41,8 @@
 #include "audit.h"
 #include "check.h"
 #include "errors.h"
+#include "form.h"
+#include "former.h"
 #include "guard.h"
 #include "guard_mode.h"
 #include "keystore.h"
@@ -73,7 +75,7 @@ typedef struct GuardRow
 	bool	   *isnull;
 	Datum	   *old_values;		/* OLD, as stored */
 	bool	   *old_isnull;
-	bytea	   *old;			/* OLD's envelope */
+	bytea	   *old;			/* OLD's envelope; NULL: OLD is not sealed */
 	StringInfoData old_rowkey;
 	bytea	   *sealed;			/* NEW.gdpr_sealed, NULL if that is NULL */
 	RowColumnState *states;
@@ -184,12 +186,13 @@ begin_old(GuardRow *row, HeapTuple tuple)
 	int			sealed_att = row->table->sealed_attnum - 1;
 
 	deform(row->rel, tuple, &row->old_values, &row->old_isnull);
-	if (row->old_isnull[sealed_att])
+	if (!row->old_isnull[sealed_att])
+		row->old = DatumGetByteaPP(row->old_values[sealed_att]);
+	else if (!datamap_may_be_open(row->table))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_SEALED),
 				 errmsg("a row of protected table \"%s\" is not sealed",
 						RelationGetRelationName(row->rel))));
-	row->old = DatumGetByteaPP(row->old_values[sealed_att]);
 	initStringInfo(&row->old_rowkey);
 	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
 }
@@ -229,7 +232,7 @@ begin_row(TriggerData *trigger, GuardRow *row)
 	begin_old(row, tuple);
 }
 
-/* NEW with the personal columns and the envelope as they are in row. */
+/* NEW with the personal columns as they are in row, and the envelope or NULL. */
 static HeapTuple
 finish_row(GuardRow *row, bytea *sealed)
 {
@@ -247,7 +250,7 @@ finish_row(GuardRow *row, bytea *sealed)
 	}
 	atts[n] = row->table->sealed_attnum;
 	values[n] = PointerGetDatum(sealed);
-	isnull[n] = false;
+	isnull[n] = sealed == NULL;
 	return heap_modify_tuple_by_cols(row->newtuple,
 									 RelationGetDescr(row->rel), n + 1, atts,
 									 values, isnull);
@@ -265,10 +268,22 @@ image_equal(Relation rel, AttrNumber attnum, Datum a, bool anull, Datum b,
 	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
 }
 
+/* Is NEW.gdpr_sealed that of OLD? */
+static bool
+same_envelope(const GuardRow *row)
+{
+	return image_equal(row->rel, row->table->sealed_attnum,
+					   PointerGetDatum(row->sealed), row->sealed == NULL,
+					   PointerGetDatum(row->old), row->old == NULL);
+}
+
 /* What the session is shown of a column of OLD. */
 static Datum
 shown_value(GuardRow *row, ColumnMap *column, bool *isnull)
 {
+	if (row->old == NULL)
+		return reveal_open(column, row->old_values[column->attnum - 1],
+						   row->old_isnull[column->attnum - 1], false, isnull);
 	return reveal_shown(column, (uint8 *) VARDATA_ANY(row->old),
 						VARSIZE_ANY_EXHDR(row->old),
 						(uint8 *) row->old_rowkey.data, row->old_rowkey.len,
@@ -338,11 +353,7 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 	marked = is_marked(&row);
 	if (guard_mode().task != GUARD_APPLICATION && !marked && !row.moved)
 		return PointerGetDatum(unchanged);
-	if (!marked &&
-		(row.sealed == NULL ||
-		 !image_equal(row.rel, row.table->sealed_attnum,
-					  PointerGetDatum(row.sealed), false,
-					  PointerGetDatum(row.old), false)))
+	if (!marked && !same_envelope(&row))
 		return PointerGetDatum(unchanged);	/* arrives sealed */
 
 	for (i = 0; i < row.table->ncolumns; i++)
@@ -368,7 +379,7 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 static bool
 link_unchanged(GuardRow *row, const LinkMap *link)
 {
-	return !row->insert && guard_mode().task != GUARD_RELINK &&
+	return row->old != NULL && guard_mode().task != GUARD_RELINK &&
 		subject_link_equal(row->rel, link, row->values, row->isnull,
 						   row->old_values, row->old_isnull);
 }
@@ -378,6 +389,8 @@ old_person(const GuardRow *row)
 {
 	EnvelopeHeader header;
 
+	if (row->old == NULL)
+		return 0;
 	if (!envelope_read_header((uint8 *) VARDATA_ANY(row->old),
 							  VARSIZE_ANY_EXHDR(row->old), &header))
 		ereport(ERROR,
@@ -391,18 +404,11 @@ old_person(const GuardRow *row)
 static uint64
 old_column_person(const GuardRow *row, int via, int category)
 {
-	const uint8 *buf = (uint8 *) VARDATA_ANY(row->old);
-	size_t		len = VARSIZE_ANY_EXHDR(row->old);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
-	EnvelopeHeader header;
-	EnvelopeSegment segment;
+	uint64		person = row->old == NULL ? 0 :
+		sealed_person_via((uint8 *) VARDATA_ANY(row->old),
+						  VARSIZE_ANY_EXHDR(row->old), via, category);
 
-	if (envelope_read_header(buf, len, &header))
-		while (envelope_next_segment(buf, len, &header, &offset, &segment))
-			if (segment.via == via &&
-				(category < 0 || segment.category == category))
-				return sealed_person(segment.number);
-	return old_person(row);
+	return person != 0 ? person : old_person(row);
 }
 
 /* Whose row it is. */
@@ -416,7 +422,7 @@ row_number(GuardRow *row)
 		subject_link_is_null(link, row->isnull))
 	{
 		/* a person of its own */
-		if (!row->insert)
+		if (row->old != NULL)
 		{
 			bool		was_own = !OidIsValid(link->parent_relid) ||
 				subject_link_is_null(link, row->old_isnull);
@@ -427,7 +433,8 @@ row_number(GuardRow *row)
 				return old_person(row);
 		}
 		number = row->insert ?
-			subject_expected(row->rel, row->table, row->values, row->isnull) : 0;
+			subject_expected(row->rel, row->table, row->values, row->isnull) :
+			former_number_of(row->table->relid, &row->old_rowkey);
 		return number != 0 ? number : keystore_next_number();
 	}
 	if (link_unchanged(row, link))
@@ -443,6 +450,14 @@ resolve_numbers(GuardRow *row)
 	int			j;
 
 	row->numbers = palloc(sizeof(uint64) * row->table->nlinks);
+	if (row->insert && row->old != NULL)
+	{
+		/* it arrived sealed: whose it is stays */
+		for (i = 0; i < row->table->nlinks; i++)
+			row->numbers[i] = old_column_person(row, row->table->links[i].via, -1);
+		row->numbers[0] = old_person(row);
+		return;
+	}
 	row->numbers[0] = row_number(row);
 	for (i = 1; i < row->table->nlinks; i++)
 	{
@@ -530,19 +545,17 @@ update_states(GuardRow *row)
 	uint8		version;
 	int			i;
 
-	if (row->sealed == NULL)
+	if (row->sealed == NULL && row->old != NULL)
 		refuse_physical_write(row, GUARD_SEALED_COLUMN);
-	version = version_of(row->sealed);
+	version = row->sealed == NULL ? 0 : version_of(row->sealed);
 	/* the publisher sealed and checked it, also if no value changed */
-	if (IsLogicalWorker() &&
+	if (IsLogicalWorker() && row->sealed != NULL &&
 		row_is_sealed(row->table, row->values, row->isnull,
 					  (uint8 *) VARDATA_ANY(row->sealed),
 					  VARSIZE_ANY_EXHDR(row->sealed)))
 		return false;
 	if (version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
-		!image_equal(row->rel, row->table->sealed_attnum,
-					 PointerGetDatum(row->sealed), false,
-					 PointerGetDatum(row->old), false))
+		!same_envelope(row))
 	{
 		if (!row_is_sealed(row->table, row->values, row->isnull,
 						   (uint8 *) VARDATA_ANY(row->sealed),
@@ -677,26 +690,24 @@ require_not_null(GuardRow *row)
 	}
 }
 
-/* CHECK constraints hold on values: open what is kept. */
+/* The row with values in its personal columns, also those that are kept. */
 static void
-require_checks(GuardRow *row)
+plain_values(GuardRow *row, Datum **plain, bool **plain_isnull)
 {
 	int			natts = RelationGetDescr(row->rel)->natts;
-	Datum	   *values;
-	bool	   *isnull;
+	Datum	   *values = palloc(sizeof(Datum) * natts);
+	bool	   *isnull = palloc(sizeof(bool) * natts);
 	int			i;
 
-	if (row->table->nchecks == 0 || row->leaves)
-		return;
-	values = palloc(sizeof(Datum) * natts);
-	isnull = palloc(sizeof(bool) * natts);
+	*plain = values;
+	*plain_isnull = isnull;
 	memcpy(values, row->values, sizeof(Datum) * natts);
 	memcpy(isnull, row->isnull, sizeof(bool) * natts);
 	for (i = 0; i < row->table->ncolumns; i++)
 	{
 		ColumnMap  *column = &row->table->columns[i];
 
-		if (row->states[i] == ROW_KEEP)
+		if (row->states[i] == ROW_KEEP && row->old != NULL)
 			(void) row_open_value(column, (uint8 *) VARDATA_ANY(row->old),
 								  VARSIZE_ANY_EXHDR(row->old),
 								  (uint8 *) row->old_rowkey.data,
@@ -704,6 +715,18 @@ require_checks(GuardRow *row)
 								  &values[column->attnum - 1],
 								  &isnull[column->attnum - 1], NULL);
 	}
+}
+
+/* CHECK constraints hold on values. */
+static void
+require_checks(GuardRow *row)
+{
+	Datum	   *values;
+	bool	   *isnull;
+
+	if (row->table->nchecks == 0 || row->leaves)
+		return;
+	plain_values(row, &values, &isnull);
 	check_row(row->rel, row->table, values, isnull);
 }
 
@@ -722,6 +745,73 @@ key_changed(GuardRow *row)
 			return true;
 	}
 	return false;
+}
+
+/* ---------- forms ---------- */
+
+/*
+ * The form to store the row in.  What the application writes to a row leaves
+ * it in its form, if the table still has that; a row is converted in the
+ * background, or when UNIQUE needs it.
+ */
+static int
+choose_form(GuardRow *row, bool application)
+{
+	TableMap   *table = row->table;
+	int			natts = RelationGetDescr(row->rel)->natts;
+	int			own = row->insert ? table->form :
+		row_form(table, row->old_values, row->old_isnull);
+	bool	   *changed = NULL;
+	Datum	   *values;
+	bool	   *isnull;
+	int			i;
+
+	if (!application)
+		return own;
+	if (!datamap_in_transition(table))
+		return table->form;
+	if (own != table->form && own != table->other_form)
+		own = table->form;
+	if (!row->insert)
+	{
+		changed = palloc0(sizeof(bool) * natts);
+		for (i = 0; i < natts; i++)
+			changed[i] = datamap_column_at(table, i + 1) == NULL &&
+				!TupleDescAttr(RelationGetDescr(row->rel), i)->attisdropped &&
+				i + 1 != table->sealed_attnum &&
+				!image_equal(row->rel, i + 1, row->values[i], row->isnull[i],
+							 row->old_values[i], row->old_isnull[i]);
+		for (i = 0; i < table->ncolumns; i++)
+			changed[table->columns[i].attnum - 1] = row->states[i] == ROW_SET;
+	}
+	plain_values(row, &values, &isnull);
+	return form_choose(row->rel, table, values, isnull, changed, own);
+}
+
+/* The row with its values in it, as it is in a table that is not protected. */
+static HeapTuple
+store_open(GuardRow *row)
+{
+	Datum	   *values;
+	bool	   *isnull;
+	int			i;
+
+	plain_values(row, &values, &isnull);
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+		int			att = column->attnum - 1;
+
+		if (row->states[i] == ROW_ERASE)
+			row->values[att] = physical_erased(column, &row->isnull[att]);
+		/* of what was forgotten, something has to stand there */
+		else if (!isnull[att] || !column->notnull)
+		{
+			row->values[att] = values[att];
+			row->isnull[att] = isnull[att];
+		}
+	}
+	return finish_row(row, NULL);
 }
 
 /* ---------- sealing ---------- */
@@ -781,6 +871,25 @@ arrives_sealed(GuardRow *row)
 }
 
 /*
+ * Does a row that arrives sealed have tokens of another epoch than the table's
+ * rows, as from an older dump?  Then it is taken as a row whose values are
+ * kept.  Replication keeps what its origin has.
+ */
+static bool
+needs_new_form(GuardRow *row)
+{
+	if (!(row->table->has_tokens || datamap_may_be_open(row->table)) ||
+		(!datamap_in_transition(row->table) &&
+		 row_form(row->table, row->values, row->isnull) == row->table->form) ||
+		SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA)
+		return false;
+	row->old = row->sealed;
+	initStringInfo(&row->old_rowkey);
+	row_key(row->table, row->values, row->isnull, &row->old_rowkey);
+	return true;
+}
+
+/*
  * Does a sealed row come before the data map, as from a dump of data alone?
  * Then the table's constraint, which needs no map, judges it.
  */
@@ -816,9 +925,9 @@ decide_states(GuardRow *row, bool application)
 
 	if (row->insert)
 	{
-		if (arrives_sealed(row))
+		if (arrives_sealed(row) && !needs_new_form(row))
 			return false;
-		for (i = 0; i < row->table->ncolumns; i++)
+		for (i = 0; row->old == NULL && i < row->table->ncolumns; i++)
 			row->states[i] = ROW_SET;
 		return true;
 	}
@@ -843,37 +952,53 @@ decide_states(GuardRow *row, bool application)
 	return true;
 }
 
-/* Seal the row; what is stored. */
 static HeapTuple
-seal_row(GuardRow *row)
+store_sealed(GuardRow *row, int form)
 {
 	RowSeal		seal = {0};
 	uint64		expected = 0;
 	bytea	   *sealed;
+	bool		new = row->insert && row->old == NULL;
+	int			i;
 
+	/* what is kept of a row that was not sealed is sealed now */
+	for (i = 0; row->old == NULL && i < row->table->ncolumns; i++)
+		if (row->states[i] == ROW_KEEP)
+			row->states[i] = ROW_SET;
 	resolve_numbers(row);
 	seal.table = row->table;
 	seal.values = row->values;
 	seal.isnull = row->isnull;
 	seal.states = row->states;
 	seal.numbers = row->numbers;
+	seal.form = form;
 	seal.old = row->old;
 	seal.old_rowkey = &row->old_rowkey;
-	if (row->insert)
+	if (new)
 		expected = subject_expected(row->rel, row->table, row->values, row->isnull);
-	else if (key_changed(row))
-		subject_key_vacated(row->table);
 	sealed = row_seal(&seal);
-	if (row->insert)
+	if (new)
 		row_note_input(sealed);
 	/* a child came first and expects another number */
-	if (row->insert && expected != row->numbers[0] &&
+	if (new && expected != row->numbers[0] &&
 		(expected != 0 || subject_is_awaited(row->table)))
 		row->news.relink = true;
-	else if (!row->insert && row->numbers[0] != old_person(row))
+	else if (!row->insert && row->old != NULL &&
+			 row->numbers[0] != old_person(row))
 		row->news.relink = true;
 	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE);
 	return finish_row(row, sealed);
+}
+
+/* What is stored. */
+static HeapTuple
+store_row(GuardRow *row, bool application)
+{
+	int			form = choose_form(row, application);
+
+	if (!row->insert && key_changed(row))
+		subject_key_vacated(row->table);
+	return form == 0 ? store_open(row) : store_sealed(row, form);
 }
 
 /*
@@ -899,9 +1024,9 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	if (decide_states(&row, application))
 	{
 		require_not_null(&row);
-		if (application)
+		if (application && (!row.insert || row.old == NULL))
 			require_checks(&row);
-		result = seal_row(&row);
+		result = store_row(&row, application);
 	}
 	else if (row.leaves)
 		row.news.relink = true; /* it arrived sealed: maybe another person's */

@@ -40,6 +40,9 @@ extern bool keystore_token_key(uint32 epoch, uint32 domain,
 							   uint8 key[KEYSTORE_KEY_BYTES]);
 extern uint32 keystore_token_epoch(void);
 
+/* From now on a newer epoch; kept in the keystore at once. */
+extern void keystore_set_token_epoch(uint32 epoch);
+
 /*
  * Moves whenever a key may have died or the keystore changed hands: whoever
  * caches keys or plaintext compares it first.  Cheap: one atomic read.

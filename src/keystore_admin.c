@@ -42,6 +42,9 @@ typedef struct CreatedKeystore
 /* by the current transaction, newest first; in TopTransactionContext */
 static CreatedKeystore *created = NULL;
 
+PG_FUNCTION_INFO_V1(gdpr_token_epoch);
+PG_FUNCTION_INFO_V1(gdpr_set_token_epoch);
+PG_FUNCTION_INFO_V1(gdpr_token_epoch_lives);
 PG_FUNCTION_INFO_V1(gdpr_create_keystore);
 PG_FUNCTION_INFO_V1(gdpr_keystore_status);
 PG_FUNCTION_INFO_V1(gdpr_rotate_key_encryption_key);
@@ -239,6 +242,87 @@ gdpr_create_keystore(PG_FUNCTION_ARGS)
 			(errmsg("keystore \"%s\" created", path),
 			 errhint("Copy the keystore file to a safe place, apart from the backups of the database, and its key-encryption key to another, now and after each rotation.")));
 	PG_RETURN_DATUM(uuid_datum(id));
+}
+
+void
+keystore_set_token_epoch(uint32 epoch)
+{
+	KeystoreEntry *entry;
+	KeyfileInfo info;
+	KeyfileError err = {0};
+	KeyfileLease lease = {0};
+	KeyfileResult result;
+
+	PreventCommandDuringRecovery("gdpr.rotate_tokens()");
+
+	/* if the file was another server's, it is ours now, numbers skipped */
+	(void) keystore_next_number();
+	entry = keystore_session.entry;
+	keystore_lock(entry->id);
+	lease.system_identifier = GetSystemIdentifier();
+	lease.timeline = GetWALInsertionTimeLine();
+	lease.database = MyDatabaseId;
+	result = keystore_begin_write(&err);
+	if (result == KEYFILE_OK)
+	{
+		result = keyfile_refresh(keystore_session.file, &err);
+		if (result == KEYFILE_OK)
+		{
+			keyfile_info(keystore_session.file, &info);
+			lease.token_epoch = Max(epoch, info.token_epoch);
+			result = keyfile_lease(keystore_session.file, &lease, &err);
+		}
+		keystore_end_write(result == KEYFILE_OK);
+	}
+	if (result != KEYFILE_OK)
+		keystore_report(ERROR, keystore_session.path, &err);
+	pg_atomic_write_u32(&entry->token_epoch, lease.token_epoch);
+	keystore_unlock(entry->id);
+}
+
+static void
+check_epoch(int32 epoch)
+{
+	if (epoch < 1 || epoch >= KEYTREE_EPOCHS)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("token epoch is out of range"),
+				 errdetail("A keystore has 65535 of them.")));
+}
+
+/*
+ * gdpr.token_epoch() RETURNS integer
+ */
+Datum
+gdpr_token_epoch(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32((int32) keystore_token_epoch());
+}
+
+/*
+ * gdpr.set_token_epoch(epoch)
+ */
+Datum
+gdpr_set_token_epoch(PG_FUNCTION_ARGS)
+{
+	check_epoch(PG_GETARG_INT32(0));
+	keystore_set_token_epoch((uint32) PG_GETARG_INT32(0));
+	PG_RETURN_VOID();
+}
+
+/*
+ * gdpr.token_epoch_lives(epoch) RETURNS boolean
+ */
+Datum
+gdpr_token_epoch_lives(PG_FUNCTION_ARGS)
+{
+	uint8		key[KEYSTORE_KEY_BYTES];
+	bool		lives;
+
+	check_epoch(PG_GETARG_INT32(0));
+	lives = keystore_token_key((uint32) PG_GETARG_INT32(0), 0, key);
+	crypto_wipe(key, sizeof(key));
+	PG_RETURN_BOOL(lives);
 }
 
 /*

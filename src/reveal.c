@@ -22,6 +22,7 @@
 #include "sealed.h"
 
 PG_FUNCTION_INFO_V1(gdpr_reveal);
+PG_FUNCTION_INFO_V1(gdpr_reveal_stored);
 PG_FUNCTION_INFO_V1(gdpr_reveal_row);
 
 /* fn_extra of reveal(): what stays the same from row to row */
@@ -60,6 +61,23 @@ reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 	return value;
 }
 
+Datum
+reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
+			bool own_input, bool *isnull)
+{
+	*isnull = true;
+	if (stored_isnull)
+		return (Datum) 0;
+	if (!own_input && policy_decide(column, 0) != POLICY_REVEAL)
+	{
+		audit_touch(column->table, column, 0, AUDIT_HIDE);
+		return (Datum) 0;
+	}
+	audit_touch(column->table, column, 0, AUDIT_REVEAL);
+	*isnull = false;
+	return stored;
+}
+
 static ColumnMap *
 find_column(int32 id)
 {
@@ -73,7 +91,7 @@ find_column(int32 id)
 }
 
 static RevealState *
-reveal_state(FunctionCallInfo fcinfo, int32 id)
+reveal_state(FunctionCallInfo fcinfo, int32 id, int first_key)
 {
 	RevealState *state = fcinfo->flinfo->fn_extra;
 
@@ -89,7 +107,7 @@ reveal_state(FunctionCallInfo fcinfo, int32 id)
 	state = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(RevealState));
 	state->column = find_column(id);
 	state->version = datamap_version();
-	if (PG_NARGS() != 2 + Max(state->column->table->nkeys, 1))
+	if (PG_NARGS() != first_key + Max(state->column->table->nkeys, 1))
 		elog(ERROR, "reveal was called with %d arguments", PG_NARGS());
 	/* executions with one row are many: not the kilobyte of initStringInfo() */
 	state->rowkey.data = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
@@ -98,6 +116,32 @@ reveal_state(FunctionCallInfo fcinfo, int32 id)
 	resetStringInfo(&state->rowkey);
 	fcinfo->flinfo->fn_extra = state;
 	return state;
+}
+
+/* What a sealed row holds; its key begins at an argument. */
+static pg_attribute_always_inline Datum
+reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, Datum ref,
+			  int first_key)
+{
+	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
+	Datum		value;
+	bool		isnull;
+	int			nkeys = state->column->table->nkeys;
+	int			i;
+
+	resetStringInfo(&state->rowkey);
+	for (i = 0; i < nkeys; i++)
+		row_key_column(state->column->table, i, PG_GETARG_DATUM(first_key + i),
+					   false, &state->rowkey);
+	value = reveal_shown(state->column, (uint8 *) VARDATA_ANY(sealed),
+						 VARSIZE_ANY_EXHDR(sealed),
+						 (uint8 *) state->rowkey.data, state->rowkey.len,
+						 (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+						 &isnull);
+	PG_FREE_IF_COPY(sealed, 0);
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(value);
 }
 
 /*
@@ -110,23 +154,31 @@ Datum
 gdpr_reveal(PG_FUNCTION_ARGS)
 {
 	Datum		ref = PG_GETARG_DATUM(1);
-	RevealState *state = reveal_state(fcinfo, column_ref_id(ref));
-	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
+	RevealState *state = reveal_state(fcinfo, column_ref_id(ref), 2);
+
+	return reveal_sealed(fcinfo, state, ref, 2);
+}
+
+/*
+ * gdpr.reveal_stored(envelope, column, stored column, VARIADIC row key)
+ *		RETURNS the column's type
+ *
+ * The same while a table has rows that are not sealed: of those, what is
+ * stored.
+ */
+Datum
+gdpr_reveal_stored(PG_FUNCTION_ARGS)
+{
+	Datum		ref = PG_GETARG_DATUM(1);
+	RevealState *state = reveal_state(fcinfo, column_ref_id(ref), 3);
 	Datum		value;
 	bool		isnull;
-	int			nkeys = state->column->table->nkeys;
-	int			i;
 
-	resetStringInfo(&state->rowkey);
-	for (i = 0; i < nkeys; i++)
-		row_key_column(state->column->table, i, PG_GETARG_DATUM(2 + i), false,
-					   &state->rowkey);
-	value = reveal_shown(state->column, (uint8 *) VARDATA_ANY(sealed),
-						 VARSIZE_ANY_EXHDR(sealed),
-						 (uint8 *) state->rowkey.data, state->rowkey.len,
-						 (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
-						 &isnull);
-	PG_FREE_IF_COPY(sealed, 0);
+	if (!PG_ARGISNULL(0))
+		return reveal_sealed(fcinfo, state, ref, 3);
+	value = reveal_open(state->column, PG_GETARG_DATUM(2), PG_ARGISNULL(2),
+						(column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+						&isnull);
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(value);
@@ -184,7 +236,20 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 	isnull = palloc(sizeof(bool) * desc->natts);
 	heap_deform_tuple(&tuple, desc, values, isnull);
 
-	if (!isnull[table->sealed_attnum - 1])
+	if (isnull[table->sealed_attnum - 1])
+	{
+		/* not sealed, while the table is being converted */
+		for (i = 0; i < table->ncolumns; i++)
+		{
+			int			att = table->columns[i].attnum - 1;
+
+			values[att] = reveal_open(&table->columns[i], values[att],
+									  isnull[att],
+									  (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+									  &isnull[att]);
+		}
+	}
+	else
 	{
 		initStringInfo(&rowkey);
 		row_key(table, values, isnull, &rowkey);

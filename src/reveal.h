@@ -18,4 +18,8 @@ extern Datum reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 						  const uint8 *rowkey, size_t rowkeylen,
 						  bool own_input, bool *isnull);
 
+/* The same of a column of a row that is not sealed (yet, or any more). */
+extern Datum reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
+						 bool own_input, bool *isnull);
+
 #endif							/* GDPR_REVEAL_H */

@@ -185,13 +185,16 @@ reveal_column(const Var *var, const TableMap *map, const ColumnMap *column,
 	args = list_make2(sibling_var(var, map->sealed_attnum, map->relid,
 								  oids->sealed_type),
 					  rewrite_column_ref(column->id, flags));
+	if (datamap_may_be_open(map))
+		args = lappend(args, copyObject(unconstify(Var *, var)));
 	for (int i = 0; i < map->nkeys; i++)
 		args = lappend(args, sibling_var(var, map->keys[i], map->relid,
 										 InvalidOid));
 	if (map->nkeys == 0)
 		args = lappend(args, makeBoolConst(true, false));
 
-	call = makeFuncExpr(oids->reveal, var->vartype, args, var->varcollid,
+	call = makeFuncExpr(datamap_may_be_open(map) ? oids->reveal_stored :
+						oids->reveal, var->vartype, args, var->varcollid,
 						var->varcollid, COERCE_EXPLICIT_CALL);
 	call->location = var->location;
 

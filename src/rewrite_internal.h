@@ -41,6 +41,19 @@ extern Expr *rewrite_column_ref(int32 id, int flags);
 /* rewrite_search.c: add token clauses to a copied Query, in place. */
 extern void rewrite_add_searches(Query *query);
 
+/* rewrite_tokens.c: the clauses for it. */
+extern bool rewrite_implies_equal_tokens(Oid opno, Oid inputcollid,
+										 const ColumnMap *column);
+extern bool rewrite_same_tokens(const ColumnMap *a, const ColumnMap *b);
+extern OpExpr *rewrite_widen_integer(OpExpr *op);
+extern Expr *rewrite_token_call(Oid funcid, Node *value,
+								const ColumnMap *column);
+extern Expr *rewrite_compare_stored(const OpExpr *op, int side, Node *stored,
+									Node *value, const ColumnMap *column);
+extern Expr *rewrite_recheck_call(Node *qual, const ColumnMap *column);
+extern Node *rewrite_with_recheck(Expr *clause, Node *qual,
+								  const ColumnMap *column);
+
 /* rewrite_copies.c: refuse a Query that stores revealed values elsewhere. */
 extern void rewrite_check_copies(Query *query);
 

@@ -464,33 +464,6 @@ build_physical(QueryLevel *level, Node *expr)
 	return physical_expr(level, expr, true, &ignored);
 }
 
-/*
- * The operator by which tokens of the column are compared: values that it
- * finds equal have equal tokens.
- */
-static Oid
-token_equality(const ColumnMap *column)
-{
-	Oid			typid = column->basetypid;
-
-	if (typid == VARCHAROID)
-		typid = TEXTOID;
-	return lookup_type_cache(typid, TYPECACHE_EQ_OPR)->eq_opr;
-}
-
-/*
- * Does it follow from "column <opno> x" that both have one token?  Text
- * compares exactly, which is at least as strict as citext.
- */
-static bool
-implies_equal_tokens(Oid opno, Oid inputcollid, const ColumnMap *column)
-{
-	if (opno != token_equality(column) && opno != TextEqualOperator)
-		return false;
-	return !OidIsValid(inputcollid) ||
-		get_collation_isdeterministic(inputcollid);
-}
-
 /* Can it be computed once more, outside the row that is searched for? */
 static bool
 can_be_searched_for(Node *value, const Searchable *searchable)
@@ -499,78 +472,6 @@ can_be_searched_for(Node *value, const Searchable *searchable)
 
 	return !contain_volatile_functions(value) &&
 		!references_row(value, &same_row);
-}
-
-static Expr *
-token_call(Oid funcid, Node *value, const ColumnMap *column)
-{
-	return (Expr *) makeFuncExpr(funcid, exprType(value),
-								 list_make2(copyObject(value),
-											rewrite_column_ref(column->id, 0)),
-								 exprCollation(value), exprCollation(value),
-								 COERCE_EXPLICIT_CALL);
-}
-
-static Expr *
-recheck_call(Node *qual, const ColumnMap *column)
-{
-	return (Expr *) makeFuncExpr(datamap_oids()->recheck, BOOLOID,
-								 list_make2(qual,
-											rewrite_column_ref(column->id, 0)),
-								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
-}
-
-static Node *
-with_recheck(Expr *clause, Node *qual, const ColumnMap *column)
-{
-	return (Node *) makeBoolExpr(AND_EXPR,
-								 list_make2(clause,
-											recheck_call(qual, column)), -1);
-}
-
-/* Do equal values have equal stored forms in both columns? */
-static bool
-same_tokens(const ColumnMap *a, const ColumnMap *b)
-{
-	Oid			atype = a->basetypid == VARCHAROID ? TEXTOID : a->basetypid;
-	Oid			btype = b->basetypid == VARCHAROID ? TEXTOID : b->basetypid;
-
-	return a->token_domain == b->token_domain &&
-		a->token_bytes == b->token_bytes &&
-		a->normalize == b->normalize && atype == btype;
-}
-
-/*
- * bigint compared with a smaller integer: the same with the latter widened.
- */
-static OpExpr *
-widen_integer(OpExpr *op)
-{
-	Node	   *left = linitial(op->args);
-	Node	   *right = lsecond(op->args);
-	Oid			opno;
-	List	   *args;
-
-	switch (op->opfuncid != InvalidOid ? op->opfuncid : get_opcode(op->opno))
-	{
-		case F_INT84EQ:
-		case F_INT82EQ:
-		case F_INT48EQ:
-		case F_INT28EQ:
-			break;
-		default:
-			return op;
-	}
-	opno = lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr;
-	left = coerce_to_target_type(NULL, left, exprType(left), INT8OID, -1,
-								 COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
-	right = coerce_to_target_type(NULL, right, exprType(right), INT8OID, -1,
-								  COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
-	args = list_make2(left, right);
-	op = (OpExpr *) make_opclause(opno, BOOLOID, false, linitial(args),
-								  lsecond(args), InvalidOid, InvalidOid);
-	op->opfuncid = get_opcode(opno);
-	return op;
 }
 
 /*
@@ -587,39 +488,35 @@ search_equality(OpExpr *qual, QueryLevel *level, bool outer)
 
 	if (list_length(op->args) != 2 || op->opresulttype != BOOLOID)
 		return NULL;
-	op = widen_integer(op);
+	op = rewrite_widen_integer(op);
 	for (int i = 0; i < 2; i++)
 	{
 		sides[i] = list_nth(op->args, i);
 		is_column[i] = find_searchable(level, sides[i], &found[i]) &&
-			implies_equal_tokens(op->opno, op->inputcollid, found[i].column);
+			rewrite_implies_equal_tokens(op->opno, op->inputcollid, found[i].column);
 	}
 
 	if (is_column[0] && is_column[1] &&
-		same_tokens(found[0].column, found[1].column))
+		rewrite_same_tokens(found[0].column, found[1].column))
 	{
 		op = copyObject(op);
 		op->args = list_make2(build_physical(level, sides[0]),
 							  build_physical(level, sides[1]));
-		return with_recheck((Expr *) op, (Node *) qual, found[0].column);
+		return rewrite_with_recheck((Expr *) op, (Node *) qual, found[0].column);
 	}
 
 	for (int i = 0; i < 2; i++)
 	{
-		Node	   *stored;
-		Expr	   *token;
+		Expr	   *clause;
 
 		if (!is_column[i] || found[i].varno == 0 ||
 			(found[i].levelsup > 0) != outer ||
 			!can_be_searched_for(sides[1 - i], &found[i]))
 			continue;
-		stored = build_physical(level, sides[i]);
-		token = token_call(datamap_oids()->token, sides[1 - i],
-						   found[i].column);
-		op = copyObject(op);
-		op->args = i == 0 ? list_make2(stored, token) :
-			list_make2(token, stored);
-		return with_recheck((Expr *) op, (Node *) qual, found[i].column);
+		clause = rewrite_compare_stored(op, i, build_physical(level, sides[i]),
+								sides[1 - i], found[i].column);
+		if (clause != NULL)
+			return rewrite_with_recheck(clause, (Node *) qual, found[i].column);
 	}
 	return NULL;
 }
@@ -634,15 +531,15 @@ search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 	Searchable	found;
 
 	if (!qual->useOr || !find_searchable(level, column, &found) ||
-		!implies_equal_tokens(qual->opno, qual->inputcollid, found.column) ||
+		!rewrite_implies_equal_tokens(qual->opno, qual->inputcollid, found.column) ||
 		!can_be_searched_for(array, &found))
 		return NULL;
 
 	op = copyObject(qual);
 	op->args = list_make2(build_physical(level, column),
-						  token_call(datamap_oids()->token_array, array,
+						  rewrite_token_call(datamap_oids()->token_array, array,
 									 found.column));
-	return with_recheck((Expr *) op, (Node *) qual, found.column);
+	return rewrite_with_recheck((Expr *) op, (Node *) qual, found.column);
 }
 
 /*
@@ -756,7 +653,7 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 						depth + 1);
 		return;
 	}
-	if (!implies_equal_tokens(search->opno, search->inputcollid, found.column))
+	if (!rewrite_implies_equal_tokens(search->opno, search->inputcollid, found.column))
 		return;
 
 	value = copyObject(list_nth(qual_args(search->qual), 1 - search->side));
@@ -764,18 +661,16 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 	column = build_physical(&level, column);
 	if (IsA(search->qual, OpExpr))
 	{
-		OpExpr	   *op = copyObject((OpExpr *) search->qual);
-
-		value = (Node *) token_call(datamap_oids()->token, value, found.column);
-		op->args = search->side == 0 ? list_make2(column, value) :
-			list_make2(value, column);
-		value = (Node *) op;
+		value = (Node *) rewrite_compare_stored((OpExpr *) search->qual, search->side,
+										column, value, found.column);
+		if (value == NULL)
+			return;
 	}
 	else
 	{
 		ScalarArrayOpExpr *op = copyObject((ScalarArrayOpExpr *) search->qual);
 
-		op->args = list_make2(column, token_call(datamap_oids()->token_array,
+		op->args = list_make2(column, rewrite_token_call(datamap_oids()->token_array,
 												 value, found.column));
 		value = (Node *) op;
 	}
@@ -809,7 +704,7 @@ search_below(Node *qual, Oid opno, Oid inputcollid, QueryLevel *level)
 			continue;
 		push_search(&search, rte->subquery, level, var->varattno, 1);
 		if (search.pushed != NULL)
-			return (Node *) recheck_call(qual, search.pushed);
+			return (Node *) rewrite_recheck_call(qual, search.pushed);
 	}
 	return NULL;
 }

@@ -252,7 +252,7 @@ static bool
 find_segment(const uint8 *buf, size_t len, const EnvelopeHeader *header,
 			 int via, int category, EnvelopeSegment *segment)
 {
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 
 	while (envelope_next_segment(buf, len, header, &offset, segment))
 		if (segment->via == via && segment->category == category)
@@ -537,29 +537,58 @@ seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
 	return plan.nentries > 0;
 }
 
+/* A value that is kept gets a token of another epoch. */
+static void
+store_new_token(RowSeal *seal, const OldEnvelope *old, ColumnMap *column)
+{
+	int			att = column->attnum - 1;
+	Datum		value;
+	bool		isnull;
+
+	switch (row_open_value(column, old->buf, old->len,
+						   (uint8 *) seal->old_rowkey->data,
+						   seal->old_rowkey->len, &value, &isnull, NULL))
+	{
+		case ROW_FOUND:
+			seal->values[att] = physical_value(column, seal->form, value,
+											   isnull, &seal->isnull[att]);
+			break;
+		case ROW_FORGOTTEN:
+			seal->values[att] = physical_erased(column, &seal->isnull[att]);
+			break;
+		case ROW_ABSENT:
+			break;				/* was erased, and has no token */
+	}
+}
+
 /* Put into values[] what is stored. */
 static void
-store_physical(RowSeal *seal)
+store_physical(RowSeal *seal, const OldEnvelope *old)
 {
 	int			i;
 
 	for (i = 0; i < seal->table->ncolumns; i++)
 	{
-		const ColumnMap *column = &seal->table->columns[i];
+		ColumnMap  *column = &seal->table->columns[i];
 		int			att = column->attnum - 1;
 
 		if (seal->states[i] == ROW_SET)
-			seal->values[att] = physical_value(column, seal->values[att],
+			seal->values[att] = physical_value(column, seal->form,
+											   seal->values[att],
 											   seal->isnull[att],
 											   &seal->isnull[att]);
+		else if (seal->states[i] == ROW_KEEP && column->searchable &&
+				 old != NULL && old->header.token_epoch != seal->form)
+			store_new_token(seal, old, column);
 		else if (seal->states[i] == ROW_ERASE)
 			seal->values[att] = physical_erased(column, &seal->isnull[att]);
 	}
 }
 
 static void
-digest_row(TableMap *table, const Datum *values, const bool *isnull,
-		   const StringInfo rowkey, uint8 digest[ENVELOPE_DIGEST_BYTES])
+digest_row(TableMap *table, int token_epoch, const Datum *values,
+		   const bool *isnull, const StringInfo rowkey,
+		   uint8 digest[ENVELOPE_DIGEST_BYTES])
 {
 	StringInfoData physical;
 	int			i;
@@ -573,8 +602,24 @@ digest_row(TableMap *table, const Datum *values, const bool *isnull,
 							values[column->attnum - 1],
 							isnull[column->attnum - 1]);
 	}
-	sealed_digest((uint32) table->id, rowkey, &physical, digest);
+	sealed_digest((uint32) table->id, token_epoch, rowkey, &physical, digest);
 	pfree(physical.data);
+}
+
+int
+row_form(const TableMap *table, const Datum *values, const bool *isnull)
+{
+	int			att = table->sealed_attnum - 1;
+	EnvelopeHeader header;
+	bytea	   *sealed;
+
+	if (isnull[att])
+		return 0;
+	sealed = DatumGetByteaPSlice(values[att], 0, ENVELOPE_HEADER_MAX);
+	if (!envelope_read_header((uint8 *) VARDATA_ANY(sealed),
+							  VARSIZE_ANY_EXHDR(sealed), &header))
+		damaged_envelope(table);
+	return header.token_epoch;
 }
 
 struct varlena *
@@ -586,12 +631,13 @@ row_seal(RowSeal *seal)
 	OldEnvelope *oldp = NULL;
 	StringInfoData rowkey;
 	StringInfoData out;
+	size_t		headerlen;
 	int			linkno;
 	int			category;
 
 	initStringInfo(&rowkey);
 	row_key(table, seal->values, seal->isnull, &rowkey);
-	header.version = ENVELOPE_VERSION;
+	header.token_epoch = (uint16) seal->form;
 	header.encoding = (uint8) GetDatabaseEncoding();
 	header.number = seal->numbers[0];
 	if (table->on_forget == FORGET_KEEP)
@@ -611,14 +657,16 @@ row_seal(RowSeal *seal)
 	}
 
 	initStringInfo(&out);
-	appendStringInfoSpaces(&out, VARHDRSZ + ENVELOPE_HEADER_BYTES);
+	headerlen = envelope_header_bytes(&header);
+	appendStringInfoSpaces(&out, VARHDRSZ + headerlen);
 	for (linkno = 0; linkno < table->nlinks; linkno++)
 		for (category = 0; category < DATAMAP_CATEGORIES; category++)
 			if (seal_group(seal, &header, linkno, category, oldp, &rowkey,
 						   &out))
 				header.nsegments++;
-	store_physical(seal);
-	digest_row(table, seal->values, seal->isnull, &rowkey, header.digest);
+	store_physical(seal, oldp);
+	digest_row(table, header.token_epoch, seal->values, seal->isnull, &rowkey,
+			   header.digest);
 	envelope_write_header((uint8 *) out.data + VARHDRSZ, &header);
 	SET_VARSIZE(out.data, out.len);
 	pfree(rowkey.data);
@@ -630,7 +678,7 @@ row_note_input(const struct varlena *sealed)
 {
 	const uint8 *buf = (const uint8 *) VARDATA_ANY(sealed);
 	size_t		len = VARSIZE_ANY_EXHDR(sealed);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
 
@@ -687,7 +735,7 @@ row_is_sealed(TableMap *table, const Datum *values, const bool *isnull,
 		return false;
 	initStringInfo(&rowkey);
 	row_key(table, values, isnull, &rowkey);
-	digest_row(table, values, isnull, &rowkey, digest);
+	digest_row(table, header.token_epoch, values, isnull, &rowkey, digest);
 	pfree(rowkey.data);
 	return memcmp(digest, header.digest, sizeof(digest)) == 0;
 }

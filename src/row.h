@@ -37,6 +37,7 @@ typedef struct RowSeal
 	bool	   *isnull;
 	RowColumnState *states;		/* by index in table->columns */
 	uint64	   *numbers;		/* persons, by index in table->links */
+	int			form;			/* to seal in: the epoch of the tokens */
 	struct varlena *old;		/* the envelope before, detoasted, or NULL */
 	StringInfo	old_rowkey;		/* its row key, if old */
 } RowSeal;
@@ -68,6 +69,10 @@ extern RowValue row_open_value(ColumnMap *column, const uint8 *buf, size_t len,
 /* The Datum of bytes that row_open_bytes found. */
 extern Datum row_decode(ColumnMap *column, const uint8 *bytes, int64 len,
 						int encoding);
+
+/* The form of a row as it is stored; see datamap.h. */
+extern int	row_form(const TableMap *table, const Datum *values,
+					 const bool *isnull);
 
 /* The envelope for a row; turns values[] into what is stored. */
 extern struct varlena *row_seal(RowSeal *seal);

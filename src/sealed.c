@@ -75,7 +75,7 @@ sealed_append_value(StringInfo out, Codec *codec, Datum value, bool isnull)
 }
 
 void
-sealed_digest(uint32 table_id, const StringInfo rowkey,
+sealed_digest(uint32 table_id, int token_epoch, const StringInfo rowkey,
 			  const StringInfo physical, uint8 digest[ENVELOPE_DIGEST_BYTES])
 {
 	StringInfoData message;
@@ -83,10 +83,12 @@ sealed_digest(uint32 table_id, const StringInfo rowkey,
 	bool		ok;
 
 	initStringInfo(&message);
-	enlargeStringInfo(&message, 4 + rowkey->len + physical->len);
+	enlargeStringInfo(&message, 4 + rowkey->len + physical->len + 2);
 	pq_sendint32(&message, table_id);
 	appendBinaryStringInfo(&message, rowkey->data, rowkey->len);
 	appendBinaryStringInfo(&message, physical->data, physical->len);
+	if (token_epoch != 1)
+		pq_sendint16(&message, token_epoch);
 	ok = crypto_sha256((uint8 *) message.data, message.len, hash);
 	pfree(message.data);
 	if (!ok)
@@ -100,6 +102,22 @@ uint64
 sealed_person(uint64 number)
 {
 	return number & ~KEYSTORE_KEEP_BIT;
+}
+
+uint64
+sealed_person_via(const uint8 *buf, size_t len, int via, int category)
+{
+	size_t		offset = 0;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return 0;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+		if (segment.via == via &&
+			(category < 0 || segment.category == category))
+			return sealed_person(segment.number);
+	return sealed_person(header.number);
 }
 
 static void
@@ -164,7 +182,7 @@ gdpr_sealed_recv(PG_FUNCTION_ARGS)
 Datum
 gdpr_subject_number(PG_FUNCTION_ARGS)
 {
-	bytea	   *sealed = PG_GETARG_BYTEA_P_SLICE(0, 0, ENVELOPE_HEADER_BYTES);
+	bytea	   *sealed = PG_GETARG_BYTEA_P_SLICE(0, 0, ENVELOPE_HEADER_MAX);
 	EnvelopeHeader header;
 
 	if (!envelope_read_header((uint8 *) VARDATA_ANY(sealed),
@@ -184,7 +202,7 @@ gdpr_subject_numbers(PG_FUNCTION_ARGS)
 	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
 	const uint8 *buf = (uint8 *) VARDATA_ANY(sealed);
 	size_t		len = VARSIZE_ANY_EXHDR(sealed);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
 	Datum	   *numbers;
@@ -221,7 +239,7 @@ gdpr_has_values(PG_FUNCTION_ARGS)
 	bytea	   *sealed;
 	const uint8 *buf;
 	size_t		len;
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	uint64		number;
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
@@ -302,7 +320,7 @@ gdpr_is_sealed(PG_FUNCTION_ARGS)
 		sealed_append_value(i < nkeys ? &rowkey : &physical,
 							&state->codecs[i], PG_GETARG_DATUM(i + 3),
 							PG_ARGISNULL(i + 3));
-	sealed_digest(header.table_id, &rowkey, &physical, digest);
+	sealed_digest(header.table_id, header.token_epoch, &rowkey, &physical, digest);
 	pfree(rowkey.data);
 	pfree(physical.data);
 	PG_RETURN_BOOL(memcmp(digest, header.digest, sizeof(digest)) == 0);

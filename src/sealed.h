@@ -21,11 +21,19 @@ extern void sealed_append_value(StringInfo out, Codec *codec, Datum value,
 								bool isnull);
 
 /* The digest that binds an envelope to the clear part of its row. */
-extern void sealed_digest(uint32 table_id, const StringInfo rowkey,
+extern void sealed_digest(uint32 table_id, int token_epoch,
+						  const StringInfo rowkey,
 						  const StringInfo physical,
 						  uint8 digest[ENVELOPE_DIGEST_BYTES]);
 
 /* A number without the bit that says it is the keep number. */
 extern uint64 sealed_person(uint64 number);
+
+/*
+ * The person whose values of a link (and category; -1: any) an envelope holds;
+ * the row's if it holds none, 0 if it is not an envelope.
+ */
+extern uint64 sealed_person_via(const uint8 *buf, size_t len, int via,
+								int category);
 
 #endif							/* GDPR_SEALED_H */

@@ -42,7 +42,7 @@
 
 enum
 {
-	PLAN_LOCKING, PLAN_READING, PLAN_RELINK
+	PLAN_LOCKING, PLAN_NOWAIT, PLAN_READING, PLAN_RELINK
 };
 
 /* A parent's row and the number it has, or is to have */
@@ -298,6 +298,8 @@ link_plan(TableMap *table, LinkMap *link, int which)
 						 link->ncolumns);
 		if (which == PLAN_LOCKING)
 			appendStringInfoString(&sql, " FOR KEY SHARE OF x");
+		else if (which == PLAN_NOWAIT)
+			appendStringInfoString(&sql, " FOR KEY SHARE OF x SKIP LOCKED");
 	}
 	for (i = 0; i < link->ncolumns; i++)
 		types[i] = which == PLAN_RELINK ?
@@ -355,13 +357,13 @@ run_link_plan(TableMap *table, LinkMap *link, int which, Oid relid,
 
 /* The number in the envelope of the parent's row; 0: there is no such row. */
 static uint64
-read_parent(TableMap *table, LinkMap *link, const Datum *values, bool lock)
+read_parent(TableMap *table, LinkMap *link, const Datum *values, int which)
 {
 	uint64		number = 0;
 
 	SPI_connect();
-	run_link_plan(table, link, lock ? PLAN_LOCKING : PLAN_READING,
-				  link->parent_relid, link->columns, values);
+	run_link_plan(table, link, which, link->parent_relid, link->columns,
+				  values);
 	if (SPI_processed > 0)
 	{
 		EnvelopeHeader header;
@@ -369,7 +371,7 @@ read_parent(TableMap *table, LinkMap *link, const Datum *values, bool lock)
 		Datum		sealed = SPI_getbinval(SPI_tuptable->vals[0],
 										   SPI_tuptable->tupdesc, 1, &isnull);
 		bytea	   *bytes = isnull ? NULL : DatumGetByteaPSlice(sealed, 0,
-																ENVELOPE_HEADER_BYTES);
+																ENVELOPE_HEADER_MAX);
 
 		if (isnull || !envelope_read_header((uint8 *) VARDATA_ANY(bytes),
 											VARSIZE_ANY_EXHDR(bytes), &header))
@@ -421,11 +423,11 @@ expect_parent(const LinkMap *link)
 	MemoryContextSwitchTo(old);
 }
 
-uint64
-subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
-				  const bool *isnull, bool lock)
+/* The number of a parent's row that exists, else 0; *key: its entry. */
+static uint64
+find_parent(TableMap *table, LinkMap *link, const Datum *values, int which,
+			uint8 key[32])
 {
-	uint8		key[32];
 	ParentEntry *entry;
 	uint64		number;
 
@@ -434,7 +436,7 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 	entry = hash_search(parents, key, HASH_FIND, NULL);
 	if (entry != NULL && entry->found != 0)
 		return entry->found;
-	number = read_parent(table, link, values, lock);
+	number = read_parent(table, link, values, which);
 	if (number != 0)
 	{
 		uint64		sealed_under = number;
@@ -451,8 +453,29 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 			forget_found();
 		enter_parent(key)->found = number;
 		nfound++;
-		return number;
 	}
+	return number;
+}
+
+uint64
+subject_of_parent_nowait(TableMap *table, LinkMap *link, const Datum *values)
+{
+	uint8		key[32];
+
+	return find_parent(table, link, values, PLAN_NOWAIT, key);
+}
+
+uint64
+subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
+				  const bool *isnull, bool lock)
+{
+	uint8		key[32];
+	ParentEntry *entry;
+	uint64		number = find_parent(table, link, values,
+									 lock ? PLAN_LOCKING : PLAN_READING, key);
+
+	if (number != 0)
+		return number;
 	entry = enter_parent(key);
 	if (entry->expected == 0)
 	{

@@ -33,6 +33,13 @@ extern uint64 subject_of_parent(TableMap *table, LinkMap *link,
 								bool lock);
 
 /*
+ * The same for a row that is there, never waiting: 0 if the parent's row is
+ * locked by somebody who may delete it, or does not exist.
+ */
+extern uint64 subject_of_parent_nowait(TableMap *table, LinkMap *link,
+									   const Datum *values);
+
+/*
  * For a row of a table that others lead to, as it is inserted: the number that
  * a child, inserted before it in this transaction, was given; 0: none.
  */

@@ -293,22 +293,24 @@ token_from_mac(const ColumnMap *column, const uint8 *mac)
 	return (Datum) 0;			/* keep the compiler quiet */
 }
 
-/* The token, in the column's type, of a value of type typid. */
-static Datum
-token_make(const ColumnMap *column, Oid typid, Datum value)
+static void
+token_mac(const ColumnMap *column, int epoch, Oid typid, Datum value,
+		  uint8 mac[TOKEN_MAC_BYTES])
 {
 	StringInfoData bytes;
 	uint8		key[KEYSTORE_KEY_BYTES];
-	uint8		mac[TOKEN_MAC_BYTES];
 	bool		ok;
 
 	initStringInfo(&bytes);
 	normalized_bytes(column, typid, value, &bytes);
-	if (!keystore_token_key(keystore_token_epoch(), column->token_domain, key))
+	if (!keystore_token_key((uint32) epoch, column->token_domain, key))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
-				 errmsg("token key of column \"%s\" was destroyed",
-						column->name)));
+				 errmsg("the token key of column \"%s\" was destroyed",
+						column->name),
+				 errdetail("The tokens of table \"%s\" are of epoch %d, as in a backup from before gdpr.rotate_tokens().",
+						   get_rel_name(column->table->relid), epoch),
+				 errhint("CALL gdpr.rotate_tokens() gives its rows new tokens.")));
 	ok = crypto_hmac(key, sizeof(key), (uint8 *) bytes.data, bytes.len, mac);
 	crypto_wipe(key, sizeof(key));
 	crypto_wipe(bytes.data, bytes.len);
@@ -317,7 +319,27 @@ token_make(const ColumnMap *column, Oid typid, Datum value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute a token")));
+}
+
+/* The token, in the column's type, of a value of type typid. */
+static Datum
+token_make(const ColumnMap *column, int epoch, Oid typid, Datum value)
+{
+	uint8		mac[TOKEN_MAC_BYTES];
+
+	token_mac(column, epoch, typid, value, mac);
 	return token_from_mac(column, mac);
+}
+
+uint32
+token_hash(const ColumnMap *column, int form, Datum value)
+{
+	uint8		mac[TOKEN_MAC_BYTES];
+	uint32		hash;
+
+	token_mac(column, form, column->basetypid, value, mac);
+	memcpy(&hash, mac, sizeof(hash));
+	return hash;
 }
 
 /* Text whose input every value of a type accepts, NULL if there is none known. */
@@ -429,12 +451,14 @@ placeholder_make(const ColumnMap *column)
 }
 
 Datum
-physical_value(const ColumnMap *column, Datum value, bool isnull,
+physical_value(const ColumnMap *column, int form, Datum value, bool isnull,
 			   bool *physical_isnull)
 {
-	*physical_isnull = false;
+	*physical_isnull = form == 0 && isnull;
+	if (form == 0)
+		return value;
 	if (column->searchable && !isnull)
-		return token_make(column, column->basetypid, value);
+		return token_make(column, form, column->basetypid, value);
 	if (column->notnull)
 		return placeholder_make(column);
 	*physical_isnull = true;
@@ -604,17 +628,25 @@ gdpr_token(PG_FUNCTION_ARGS)
 	if (is_known(state, column, value))
 		PG_RETURN_DATUM(state->token);
 	generation = keystore_generation();
-	token = token_make(column, state->typid, value);
+	token = token_make(column, column->table->form, state->typid, value);
 	if (state->stable)
 		remember_token(state, column, value, token, generation,
 					   fcinfo->flinfo->fn_mcxt);
 	PG_RETURN_DATUM(token);
 }
 
+/* What stands in the column for a value of type typid, in a form of the row. */
+static Datum
+stored_form(const ColumnMap *column, int form, Oid typid, Datum value)
+{
+	return form == 0 ? value : token_make(column, form, typid, value);
+}
+
 /*
  * gdpr.token_array(values "any", column gdpr.column_ref) RETURNS "any"
  *
- * The same for each element of an array; NULL elements stay NULL.
+ * The same for each element of an array; NULL elements stay NULL.  While the
+ * table has rows in two forms, what stands for each element in either.
  */
 Datum
 gdpr_token_array(PG_FUNCTION_ARGS)
@@ -626,9 +658,12 @@ gdpr_token_array(PG_FUNCTION_ARGS)
 	int16		typlen;
 	bool		typbyval;
 	char		typalign;
+	const TableMap *table = column->table;
 	Datum	   *values;
 	bool	   *nulls;
+	Datum	   *both;
 	int			n;
+	int			m = 0;
 	int			i;
 
 	if (!may_search(column))
@@ -636,9 +671,22 @@ gdpr_token_array(PG_FUNCTION_ARGS)
 	get_typlenbyvalalign(typid, &typlen, &typbyval, &typalign);
 	deconstruct_array(array, typid, typlen, typbyval, typalign, &values,
 					  &nulls, &n);
+	if (datamap_in_transition(table))
+	{
+		both = palloc(sizeof(Datum) * 2 * Max(n, 1));
+		for (i = 0; i < n; i++)
+			if (!nulls[i])
+			{
+				both[m++] = stored_form(column, table->form, basetypid, values[i]);
+				both[m++] = stored_form(column, table->other_form, basetypid,
+										values[i]);
+			}
+		PG_RETURN_ARRAYTYPE_P(construct_array(both, m, typid, typlen, typbyval,
+											  typalign));
+	}
 	for (i = 0; i < n; i++)
 		if (!nulls[i])
-			values[i] = token_make(column, basetypid, values[i]);
+			values[i] = token_make(column, table->form, basetypid, values[i]);
 	PG_RETURN_ARRAYTYPE_P(construct_md_array(values, nulls, ARR_NDIM(array),
 											 ARR_DIMS(array),
 											 ARR_LBOUND(array), typid, typlen,

@@ -26,11 +26,15 @@ extern int	token_width(Oid basetypid, int32 typmod, bool unique,
 extern bool placeholder_exists(Oid typid);
 
 /*
- * The physical value for a value of the column: its token, its placeholder or
- * NULL.  In the current memory context.
+ * The physical value for a value of the column in a form of its row: its
+ * token, its placeholder or NULL; in form 0 the value itself.  In the current
+ * memory context.
  */
-extern Datum physical_value(const ColumnMap *column, Datum value, bool isnull,
-							bool *physical_isnull);
+extern Datum physical_value(const ColumnMap *column, int form, Datum value,
+							bool isnull, bool *physical_isnull);
+
+/* Some bits of the token: the same for values that a UNIQUE index finds equal. */
+extern uint32 token_hash(const ColumnMap *column, int form, Datum value);
 
 /* Is a value what the table stores in the column? */
 typedef enum PhysicalForm

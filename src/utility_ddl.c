@@ -533,6 +533,38 @@ check_drop(DropStmt *stmt)
 	}
 }
 
+static bool
+adds_unique(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AddIndex || cmd->subtype == AT_AddIndexConstraint ||
+			(cmd->subtype == AT_AddConstraint &&
+			 ((Constraint *) cmd->def)->contype == CONSTR_UNIQUE))
+			return true;
+	}
+	return false;
+}
+
+/* An index that is made while rows have two forms compares them in neither. */
+static void
+refuse_new_unique(Relation rel, TableMap *map, Node *stmt)
+{
+	if (!datamap_in_transition(map) || !map->has_tokens)
+		return;
+	if (IsA(stmt, IndexStmt) ? ((IndexStmt *) stmt)->unique :
+		IsA(stmt, AlterTableStmt) && adds_unique((AlterTableStmt *) stmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot make a unique index on table \"%s\" while it is being converted",
+						RelationGetRelationName(rel)),
+				 errhint("Do it before or afterwards: TABLE gdpr.conversions shows how far it is.")));
+}
+
 /*
  * CREATE INDEX CONCURRENTLY commits on its way: afterwards it is too late.
  */
@@ -547,6 +579,7 @@ check_concurrent_index(IndexStmt *stmt)
 		return;
 	stmt = transformIndexStmt(relid, copyObject(stmt), "");
 	rel = relation_open(relid, NoLock);
+	refuse_new_unique(rel, map, (Node *) stmt);
 	schema_check_new_index(rel, map, stmt);
 	relation_close(rel, AccessShareLock);
 }
@@ -721,6 +754,7 @@ utility_after_ddl(Node *stmt, List *relids)
 			continue;
 		if (map != NULL)
 		{
+			refuse_new_unique(rel, map, stmt);
 			schema_check_protected(rel, map);
 			if (!list_member_oid(relids, lfirst_oid(lc)))
 			{

@@ -37,7 +37,7 @@ append_segment(uint8_t *buf, size_t at, const EnvelopeHeader *header,
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	EnvelopeHeader header = {ENVELOPE_VERSION, 0, 6, 1, 0x010203,
+	EnvelopeHeader header = {ENVELOPE_VERSION, 0, 1, 6, 1, 0x010203,
 	UINT64_C(0x80000A0001), {'D', 'I', 'G', 'E', 'S', 'T', 'E', 'D'}};
 	uint8_t		buf[2048];
 	size_t		at = ENVELOPE_HEADER_BYTES;
@@ -55,6 +55,12 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	header.nsegments = 0;
 	envelope_write_header(buf, &header);
 	fuzz_seed("none", buf, ENVELOPE_HEADER_BYTES);
+	header.nsegments = 1;
+	header.token_epoch = 2;
+	at = envelope_write_header(buf, &header);
+	at = append_segment(buf, at, &header, 3, 0, 0, header.number, 32);
+	check(envelope_validate(buf, at));
+	fuzz_seed("epoch", buf, at);
 	at = envelope_write_entry(buf, 7, (const uint8_t *) "Ann", 3);
 	at += envelope_write_entry(buf + at, 300, NULL, -1);
 	memset(buf + at, 0, 8);
@@ -92,9 +98,9 @@ read_envelope(const uint8_t *data, size_t size)
 {
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset;
 	bool		valid = envelope_validate(data, size);
-	uint8_t		again[ENVELOPE_HEADER_BYTES];
+	uint8_t		again[ENVELOPE_HEADER_MAX];
 	int			n = 0;
 
 	if (!envelope_read_header(data, size, &header))
@@ -102,8 +108,8 @@ read_envelope(const uint8_t *data, size_t size)
 		check(!valid);
 		return;
 	}
-	envelope_write_header(again, &header);
-	check(memcmp(again, data, sizeof(again)) == 0);
+	offset = envelope_write_header(again, &header);
+	check(memcmp(again, data, offset) == 0);
 	for (;;)
 	{
 		size_t		before = offset;

@@ -360,7 +360,8 @@ GRANT USAGE ON SCHEMA attacks TO test_officer;
 GRANT EXECUTE ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text),
     gdpr.declare_column(regclass, text, text, boolean, text, text, text, text), gdpr.protect_now(regclass),
     gdpr.subject(regclass, text), gdpr.dark_rows() TO test_officer;
-GRANT EXECUTE ON PROCEDURE gdpr.unprotect(regclass) TO test_officer;
+GRANT EXECUTE ON PROCEDURE gdpr.unprotect(regclass, bigint) TO test_officer;
+GRANT EXECUTE ON FUNCTION gdpr.unprotect_step(regclass, bigint) TO test_officer;
 \c -
 \set VERBOSITY terse
 SET client_min_messages = warning;

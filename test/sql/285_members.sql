@@ -64,12 +64,12 @@ SELECT gdpr.declare_subject('mb.puppy', key => 'id');
 SELECT gdpr.protect_now('mb.visit');
 SELECT gdpr.protect_now('mb.animal');
 SELECT gdpr.declare_subject('mb.dog');
-CALL gdpr.unprotect('mb.visit_1');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit_1'); END $$;
 -- there and back: everything is as it was
 SELECT relation, name, local FROM gdpr.mapped_check WHERE relation::text LIKE 'mb.%' ORDER BY relation::text COLLATE "C", name;
 BEGIN;
-CALL gdpr.unprotect('mb.visit');
-CALL gdpr.unprotect('mb.animal');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit'); END $$;
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.animal'); END $$;
 SELECT * FROM mb.differences();
 SELECT * FROM mb.visit ORDER BY id;
 SELECT tableoid::regclass, * FROM mb.animal ORDER BY id;
@@ -149,7 +149,7 @@ ALTER TABLE mb.visit RENAME COLUMN mail TO email;
 ALTER TABLE mb.visit_2 RENAME COLUMN mail TO email;
 -- and back again, or to a table of its own
 ALTER TABLE mb.visit ATTACH PARTITION mb.visit_6 FOR VALUES FROM ('2024-06-01') TO ('2024-07-01');
-CALL gdpr.unprotect('mb.visit_2');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit_2'); END $$;
 SELECT * FROM mb.visit_2 ORDER BY id;
 SELECT conname, pg_get_constraintdef(oid), conislocal FROM pg_constraint WHERE conrelid = 'mb.visit_2'::regclass AND contype = 'c' ORDER BY 1;
 ALTER TABLE mb.visit RENAME COLUMN mail TO email;
@@ -177,12 +177,12 @@ DROP TABLE mb.visit;
 SELECT relation, is_root FROM gdpr.mapped_relation WHERE relation::text LIKE 'mb.visit%';
 SELECT id, name FROM mb.visit_6 ORDER BY id;
 INSERT INTO mb.visit_6 (id, day, name, mail) VALUES (65, '2024-06-06', 'Six 5', 'm65') RETURNING name;
-CALL gdpr.unprotect('mb.visit_6');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit_6'); END $$;
 SELECT * FROM mb.visit_6 ORDER BY id;
 ROLLBACK;
 -- unprotect reaches what was detached
 BEGIN;
-CALL gdpr.unprotect('mb.visit');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit'); END $$;
 SELECT * FROM mb.visit_6 ORDER BY id;
 SELECT * FROM mb.visit ORDER BY id;
 ROLLBACK;
@@ -223,8 +223,8 @@ DROP TABLE mb.bird;
 CREATE TEMP TABLE hidden () INHERITS (mb.animal);
 -- as it was, but for what was changed
 DROP TABLE mb.visit_3, mb.visit_6;
-CALL gdpr.unprotect('mb.visit');
-CALL gdpr.unprotect('mb.animal');
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.visit'); END $$;
+DO $$ BEGIN PERFORM gdpr.unprotect_now('mb.animal'); END $$;
 SELECT * FROM mb.differences();
 SELECT tableoid::regclass, * FROM mb.animal ORDER BY id;
 -- what a tree must not have

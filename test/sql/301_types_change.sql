@@ -128,7 +128,7 @@ BEGIN
     IF result = 'done' THEN
         result := concat_ws(', ', try('INSERT INTO dom VALUES (1, ''{good}'')'), try('INSERT INTO dom VALUES (2, ''bad'')'), try('UPDATE dom SET v = ''bad'''), try('UPDATE dom SET v = NULL'));
         DELETE FROM dom;
-        CALL gdpr.unprotect('dom');
+        PERFORM gdpr.unprotect_now('dom');
     END IF;
     RETURN result;
 END $$;

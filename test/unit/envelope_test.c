@@ -24,7 +24,7 @@ make_envelope(uint8_t *buf, EnvelopeHeader *header)
 	size_t		at = ENVELOPE_HEADER_BYTES;
 
 	memset(header, 0, sizeof(*header));
-	header->version = ENVELOPE_VERSION;
+	header->token_epoch = 1;
 	header->encoding = 6;
 	header->number = UINT64_C(0x80000A0001);
 	header->table_id = 0x010203;
@@ -52,7 +52,7 @@ test_round_trip(void)
 	EnvelopeHeader back;
 	EnvelopeSegment segment;
 	size_t		len = make_envelope(buf, &header);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	size_t		at = 0;
 	uint32_t	id;
 	const uint8_t *value;
@@ -112,13 +112,49 @@ test_known_answer(void)
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
 	uint8_t		out[64];
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 
 	ok(envelope_validate(known, sizeof(known)) &&
 	   envelope_read_header(known, sizeof(known), &header) &&
 	   envelope_next_segment(known, sizeof(known), &header, &offset, &segment) &&
 	   envelope_open_segment(&header, &segment, rowkey, sizeof(rowkey), key, out) &&
 	   memcmp(out, "\007\004Ann\000", 6) == 0, "the known envelope opens");
+}
+
+/* Another epoch of tokens is in the header only: segments stay as they are. */
+static void
+test_token_epoch(void)
+{
+	uint8_t		buf[MAX_ENVELOPE];
+	uint8_t		newer[MAX_ENVELOPE];
+	uint8_t		out[64];
+	EnvelopeHeader header;
+	EnvelopeHeader back;
+	EnvelopeSegment segment;
+	size_t		len = make_envelope(buf, &header);
+	size_t		offset = 0;
+	size_t		at;
+
+	header.token_epoch = 513;
+	at = envelope_write_header(newer, &header);
+	ok(at == ENVELOPE_HEADER_MAX, "the header of version 2 is 2 bytes longer");
+	memcpy(newer + at, buf + ENVELOPE_HEADER_BYTES, len - ENVELOPE_HEADER_BYTES);
+	len += at - ENVELOPE_HEADER_BYTES;
+	ok(newer[0] == ENVELOPE_VERSION_EPOCH && newer[19] == 2 && newer[20] == 1 &&
+	   envelope_validate(newer, len) && envelope_read_header(newer, len, &back) &&
+	   back.token_epoch == 513 && back.number == header.number,
+	   "it names the epoch");
+	ok(envelope_next_segment(newer, len, &back, &offset, &segment) &&
+	   envelope_open_segment(&back, &segment, rowkey, sizeof(rowkey), key, out) &&
+	   envelope_next_segment(newer, len, &back, &offset, &segment) &&
+	   envelope_open_segment(&back, &segment, rowkey, sizeof(rowkey), key, out) &&
+	   offset == len, "and the segments open");
+	newer[19] = 0;
+	ok(!envelope_validate(newer, len), "epoch 1 is written as version 1 only");
+	newer[20] = 0;
+	ok(!envelope_validate(newer, len), "and epoch 0 never");
+	ok(!envelope_read_header(newer, ENVELOPE_HEADER_BYTES, &back),
+	   "a header that is too short is none");
 }
 
 static void
@@ -149,7 +185,7 @@ open_all(const uint8_t *buf, size_t len)
 {
 	EnvelopeHeader header;
 	EnvelopeSegment segment;
-	size_t		offset = ENVELOPE_HEADER_BYTES;
+	size_t		offset = 0;
 	int			opened = 0;
 
 	if (!envelope_validate(buf, len) || !envelope_read_header(buf, len, &header))
@@ -223,6 +259,7 @@ main(void)
 {
 	test_round_trip();
 	test_known_answer();
+	test_token_epoch();
 	test_padding();
 	test_malformed();
 	return done();
