@@ -32,6 +32,12 @@ CREATE FUNCTION gdpr.convert_table(relation regclass, seal boolean) RETURNS bigi
 COMMENT ON FUNCTION gdpr.convert_table(regclass, boolean) IS 'writes a table anew, sealing or opening its rows; for protect and unprotect';
 REVOKE ALL ON FUNCTION gdpr.convert_table(regclass, boolean) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.adapt_triggers(relation regclass, adapted boolean) RETURNS void
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_adapt_triggers';
+COMMENT ON FUNCTION gdpr.adapt_triggers(regclass, boolean) IS
+    'puts the conditions of the application''s triggers into the form that works on a protected table, or back; for protect and unprotect';
+REVOKE ALL ON FUNCTION gdpr.adapt_triggers(regclass, boolean) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.rewrite_statistics() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_rewrite_statistics';
 COMMENT ON FUNCTION gdpr.rewrite_statistics() IS
@@ -241,6 +247,7 @@ BEGIN
         rows_sealed := rows_sealed + gdpr.convert_table(part, true);
         DELETE FROM gdpr.former_number f WHERE f.relation = part;
     END LOOP;
+    PERFORM gdpr.adapt_triggers(t.relation, true) FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid;
     IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = root AND c.conname = 'gdpr_sealed_check') THEN
         PERFORM gdpr.add_sealed_check(root, table_id);
     END IF;
@@ -433,6 +440,7 @@ BEGIN
     FOR part IN SELECT c.oid FROM pg_class c WHERE c.oid = ANY (parts) AND c.relkind = 'r' ORDER BY c.oid LOOP
         PERFORM gdpr.convert_table(part, false);
     END LOOP;
+    PERFORM gdpr.adapt_triggers(p, false) FROM unnest(parts) p;
     DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (parts);
     UPDATE gdpr.mapped_table t SET protected = false WHERE t.id = mapped.id AND t.relation = ANY (parts);
     -- no longer protected: schema changes are not refused any more

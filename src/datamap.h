@@ -122,6 +122,9 @@ typedef struct GdprOids
 	Oid			token_array;	/* token_array("any" array, column_ref) */
 	Oid			mark;			/* mark(sealed, bytea column ids (4 bytes each), column_ref) */
 	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
+	Oid			trigger_value;	/* trigger_value(record, anyelement) */
+	Oid			trigger_row;	/* trigger_row(anyelement) */
+	Oid			suppress;		/* suppress_redundant_updates_trigger() */
 } GdprOids;
 
 extern void datamap_init(void);

@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 #define ENVELOPE_VERSION		1
-#define ENVELOPE_MARKED			0xFE	/* in memory: assigned columns + envelope */
-#define ENVELOPE_OPENED			0xFF	/* the same, and the row holds values */
+/* in memory, while an UPDATE is under way */
+#define ENVELOPE_MARKED			0xFE	/* + ids of the assigned columns */
+#define ENVELOPE_OPENED			0xFF	/* + OLD's envelope: the row holds values */
 
 #define ENVELOPE_HEADER_BYTES	19
 #define ENVELOPE_DIGEST_BYTES	8

@@ -16,6 +16,7 @@
 #include "rewrite.h"
 #include "row.h"
 #include "subject.h"
+#include "trigger.h"
 #include "utility.h"
 #include "worker.h"
 
@@ -42,5 +43,6 @@ _PG_init(void)
 	guard_mode_init();
 	move_init();
 	rewrite_init();
+	trigger_init();
 	utility_init();
 }

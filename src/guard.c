@@ -265,14 +265,21 @@ image_equal(Relation rel, AttrNumber attnum, Datum a, bool anull, Datum b,
 	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
 }
 
-/* What the session is shown of a column of OLD. */
+/*
+ * What the session is shown of a column of OLD.  asked: the statement names
+ * the column.
+ */
 static Datum
-shown_value(GuardRow *row, ColumnMap *column, bool *isnull)
+shown_value(GuardRow *row, ColumnMap *column, bool asked, bool *isnull)
 {
-	return reveal_shown(column, (uint8 *) VARDATA_ANY(row->old),
-						VARSIZE_ANY_EXHDR(row->old),
-						(uint8 *) row->old_rowkey.data, row->old_rowkey.len,
-						false, isnull);
+	const uint8 *buf = (uint8 *) VARDATA_ANY(row->old);
+	size_t		len = VARSIZE_ANY_EXHDR(row->old);
+	const uint8 *rowkey = (uint8 *) row->old_rowkey.data;
+	size_t		rowkeylen = row->old_rowkey.len;
+
+	if (asked)
+		return reveal_shown(column, buf, len, rowkey, rowkeylen, false, isnull);
+	return reveal_permitted(column, buf, len, rowkey, rowkeylen, isnull);
 }
 
 /* ---------- opening ---------- */
@@ -301,17 +308,16 @@ has_other_triggers(Relation rel, bool insert)
 	return false;
 }
 
-/* The envelope of a row whose personal columns hold values. */
+/* What marks a row whose personal columns hold values. */
 static bytea *
-opened_mark(const GuardRow *row, bool marked)
+opened_mark(const GuardRow *row)
 {
-	int			len = marked ? VARSIZE_ANY_EXHDR(row->sealed) : 1;
-	bytea	   *opened = palloc(VARHDRSZ + len);
+	int			len = VARSIZE_ANY_EXHDR(row->old);
+	bytea	   *opened = palloc(VARHDRSZ + 1 + len);
 
-	SET_VARSIZE(opened, VARHDRSZ + len);
-	if (marked)
-		memcpy(VARDATA(opened), VARDATA_ANY(row->sealed), len);
+	SET_VARSIZE(opened, VARHDRSZ + 1 + len);
 	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
+	memcpy(VARDATA(opened) + 1, VARDATA_ANY(row->old), len);
 	return opened;
 }
 
@@ -356,11 +362,11 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 						 row.isnull[att], row.old_values[att],
 						 row.old_isnull[att]))
 			return PointerGetDatum(unchanged);	/* ~gdpr_seal refuses it */
-		row.values[att] = shown_value(&row, column, &row.isnull[att]);
+		row.values[att] = shown_value(&row, column, false, &row.isnull[att]);
 	}
-	return PointerGetDatum(finish_row(&row, row.moved ?
-									  move_keep(unchanged, row.news) :
-									  opened_mark(&row, marked)));
+	if (row.moved)
+		move_keep(unchanged, row.old, row.news);
+	return PointerGetDatum(finish_row(&row, opened_mark(&row)));
 }
 
 /* ---------- numbers ---------- */
@@ -391,18 +397,8 @@ old_person(const GuardRow *row)
 static uint64
 old_column_person(const GuardRow *row, int via, int category)
 {
-	const uint8 *buf = (uint8 *) VARDATA_ANY(row->old);
-	size_t		len = VARSIZE_ANY_EXHDR(row->old);
-	size_t		offset = ENVELOPE_HEADER_BYTES;
-	EnvelopeHeader header;
-	EnvelopeSegment segment;
-
-	if (envelope_read_header(buf, len, &header))
-		while (envelope_next_segment(buf, len, &header, &offset, &segment))
-			if (segment.via == via &&
-				(category < 0 || segment.category == category))
-				return sealed_person(segment.number);
-	return old_person(row);
+	return sealed_column_person((uint8 *) VARDATA_ANY(row->old),
+								VARSIZE_ANY_EXHDR(row->old), via, category);
 }
 
 /* Whose row it is. */
@@ -470,8 +466,9 @@ static RowColumnState
 assigned_state(GuardRow *row, ColumnMap *column)
 {
 	int			att = column->attnum - 1;
+	bool		asked = version_of(row->sealed) == ENVELOPE_MARKED;
 	bool		shown_isnull;
-	Datum		shown = shown_value(row, column, &shown_isnull);
+	Datum		shown = shown_value(row, column, asked, &shown_isnull);
 
 	if (image_equal(row->rel, column->attnum, row->values[att],
 					row->isnull[att], shown, shown_isnull))
@@ -500,19 +497,10 @@ refuse_physical_write(GuardRow *row, const char *column)
 			 errhint("SET gdpr.physical = off, and leave column gdpr_sealed out of the statement.")));
 }
 
-/*
- * An envelope is not authenticated when it arrives: a restored dump must not
- * need keys.  So it is taken from those only who may restore the table, and
- * from replication; another could name a person of his choice in it, or put
- * nothing in place of values he cannot see.
- */
 static void
 require_may_restore(GuardRow *row)
 {
-	if (!has_privs_of_role(GetUserId(), row->rel->rd_rel->relowner) &&
-		!has_privs_of_role(GetUserId(),
-						   datamap_relation_owner(row->table->root->relid)) &&
-		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
+	if (!policy_may_restore(row->rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
 				 errmsg("only the owner of protected table \"%s\" can store sealed rows in it",

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/relcache.h"
+
 #include "datamap.h"
 
 typedef enum PolicyDecision
@@ -23,6 +25,21 @@ extern void policy_init(void);
  * subject?  ERRCODE_GDPR_PURPOSE for a purpose that is unknown or not granted.
  */
 extern PolicyDecision policy_decide(const ColumnMap *column, uint64 subject);
+
+/*
+ * The same where the session did not ask for the value itself: a purpose that
+ * is unknown or not granted permits nothing, and is no error.
+ */
+extern bool policy_permits(const ColumnMap *column, uint64 subject);
+
+/*
+ * May current_user store rows that arrive sealed?  An envelope is not
+ * authenticated when it arrives: a restored dump must not need keys.  So it is
+ * taken from those only who may restore the table, and from replication;
+ * another could name a person of his choice in it, or put nothing in place of
+ * values he cannot see.
+ */
+extern bool policy_may_restore(Relation rel);
 
 /* Moves when a decision may differ from the last one for the same arguments. */
 extern uint64 policy_epoch(void);

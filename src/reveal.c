@@ -34,30 +34,62 @@ typedef struct RevealState
 
 #define ROWKEY_BYTES	64		/* of the first buffer for a row key */
 
+/* The value of a column, for one who may see it. */
+static Datum
+open_value(ColumnMap *column, const uint8 *buf, size_t len,
+		   const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+{
+	uint64		number;
+	Datum		value;
+
+	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
+					   &number) == ROW_FOUND)
+		audit_touch(column->table, column, number, AUDIT_REVEAL);
+	return value;
+}
+
+static uint64
+row_number(const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+
+	return envelope_read_header(buf, len, &header) ? header.number : 0;
+}
+
 Datum
 reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 			 const uint8 *rowkey, size_t rowkeylen, bool own_input,
 			 bool *isnull)
 {
 	uint64		number;
-	Datum		value;
-	EnvelopeHeader header;
 
 	*isnull = true;
 	/* EXCLUDED is own input unless the row came with an envelope */
 	if (!own_input || !row_is_input(column, buf, len))
 	{
-		number = envelope_read_header(buf, len, &header) ? header.number : 0;
+		number = row_number(buf, len);
 		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)
 		{
 			audit_touch(column->table, column, number, AUDIT_HIDE);
 			return (Datum) 0;
 		}
 	}
-	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
-					   &number) == ROW_FOUND)
-		audit_touch(column->table, column, number, AUDIT_REVEAL);
-	return value;
+	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
+}
+
+Datum
+reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
+				 const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+{
+	uint64		number = row_number(buf, len);
+
+	*isnull = true;
+	if (!policy_permits(column, sealed_person(number)))
+	{
+		audit_touch(column->table, column, number, AUDIT_HIDE);
+		return (Datum) 0;
+	}
+	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
 }
 
 static ColumnMap *

@@ -18,4 +18,12 @@ extern Datum reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 						  const uint8 *rowkey, size_t rowkeylen,
 						  bool own_input, bool *isnull);
 
+/*
+ * The same for a row that triggers are shown, which the session did not ask
+ * for: what is not permitted is hidden, for whatever reason.
+ */
+extern Datum reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
+							  const uint8 *rowkey, size_t rowkeylen,
+							  bool *isnull);
+
 #endif							/* GDPR_REVEAL_H */

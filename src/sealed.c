@@ -102,6 +102,31 @@ sealed_person(uint64 number)
 	return number & ~KEYSTORE_KEEP_BIT;
 }
 
+uint64
+sealed_row_person(const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+
+	return envelope_read_header(buf, len, &header) ?
+		sealed_person(header.number) : 0;
+}
+
+uint64
+sealed_column_person(const uint8 *buf, size_t len, int via, int category)
+{
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return 0;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+		if (segment.via == via &&
+			(category < 0 || segment.category == category))
+			return sealed_person(segment.number);
+	return sealed_row_person(buf, len);
+}
+
 static void
 refuse_malformed(void)
 {

@@ -28,4 +28,14 @@ extern void sealed_digest(uint32 table_id, const StringInfo rowkey,
 /* A number without the bit that says it is the keep number. */
 extern uint64 sealed_person(uint64 number);
 
+/* The person a row belongs to; 0 if it is no envelope. */
+extern uint64 sealed_row_person(const uint8 *buf, size_t len);
+
+/*
+ * The person whose value a column of the row is: that of the segment for its
+ * link and category (-1: any); the row's own if there is no such segment.
+ */
+extern uint64 sealed_column_person(const uint8 *buf, size_t len, int via,
+								   int category);
+
 #endif							/* GDPR_SEALED_H */
