@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "rewrite/prs2lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -181,6 +182,22 @@ check_partition_key(const Check *check)
 					  "Partition by columns without personal data, such as a number or a date of entry.");
 }
 
+/*
+ * forget() deletes and updates rows by statements of its own, which a rule
+ * would replace as well.  (Those that do something besides leave them alone,
+ * see rewrite_planner().)
+ */
+static void
+check_rules(const Check *check)
+{
+	RuleLock   *rules = check->rel->rd_rules;
+
+	for (int i = 0; rules != NULL && i < rules->numLocks; i++)
+		if (rules->rules[i]->isInstead && rules->rules[i]->event != CMD_INSERT)
+			refuse_table(check, "used with rules that replace UPDATE or DELETE",
+						 "DROP RULE first, and use DO ALSO, a trigger, or a rule on a view instead.");
+}
+
 static void
 check_relation(const Check *check)
 {
@@ -202,9 +219,7 @@ check_relation(const Check *check)
 	check_parents(check);
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
 		check_partition_key(check);
-	if (check->rel->rd_rules != NULL)
-		refuse_table(check, "used with rules",
-					 "DROP RULE first, and use a trigger instead.");
+	check_rules(check);
 }
 
 /*

@@ -70,22 +70,6 @@ static fmgr_hook_type prev_fmgr = NULL;
 
 /* ---------- what may be seen ---------- */
 
-/*
- * While forget() runs, what it is about to remove is shown as gone already: a
- * trigger that copies rows would copy it once more.
- */
-static bool
-is_being_forgotten(const ColumnMap *column, const uint8 *buf, size_t len)
-{
-	GuardMode	mode = guard_mode();
-
-	return mode.task == GUARD_FORGET &&
-		(mode.erase || column->table->on_forget != FORGET_KEEP) &&
-		(mode.category < 0 || mode.category == column->category) &&
-		(column->via == 0 ? sealed_row_person(buf, len) :
-		 sealed_column_person(buf, len, column->via, column->category)) == mode.person;
-}
-
 TriggerRow
 trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 				 AttrNumber only)
@@ -126,7 +110,7 @@ trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 			continue;
 		isnull[att] = true;
 		values[att] = (Datum) 0;
-		if (is_envelope && !is_being_forgotten(column, buf, len))
+		if (is_envelope)
 			values[att] = reveal_permitted(column, buf, len,
 										   (uint8 *) rowkey.data, rowkey.len,
 										   &isnull[att]);
