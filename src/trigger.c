@@ -136,26 +136,14 @@ is_foreign(TableMap *table, const Datum *values, const bool *isnull)
 		!row_is_sealed(table, values, isnull, buf, len);
 }
 
-void
-trigger_show_arriving(TableMap *table, Datum *values, bool *isnull,
-					  AttrNumber only)
-{
-	int			i;
-
-	if (!is_foreign(table, values, isnull))
-		(void) trigger_show_row(table, values, isnull, only);
-	else
-		for (i = 0; i < table->ncolumns; i++)
-			isnull[table->columns[i].attnum - 1] = true;
-}
-
 /*
- * A row that is inserted can be shown without the keystore only if it arrived
- * sealed, as from a dump: restoring must not depend on keys, so values that
- * cannot be opened are hidden.
+ * For rows that are inserted.  If the keystore cannot be used, one can only
+ * have arrived sealed, as from a dump: restoring must not depend on keys, so
+ * values that cannot be opened are hidden.
  */
 static TriggerRow
-show_inserted_row(TableMap *table, Datum *values, bool *isnull)
+show_if_possible(TableMap *table, Datum *values, bool *isnull,
+				 AttrNumber only)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -163,13 +151,13 @@ show_inserted_row(TableMap *table, Datum *values, bool *isnull)
 	int			i;
 
 	if (isnull[table->sealed_attnum - 1] || keystore_generation() != 0)
-		return trigger_show_row(table, values, isnull, InvalidAttrNumber);
+		return trigger_show_row(table, values, isnull, only);
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		state = trigger_show_row(table, values, isnull, InvalidAttrNumber);
+		state = trigger_show_row(table, values, isnull, only);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -195,6 +183,19 @@ show_inserted_row(TableMap *table, Datum *values, bool *isnull)
 	}
 	PG_END_TRY();
 	return state;
+}
+
+void
+trigger_show_arriving(TableMap *table, Datum *values, bool *isnull,
+					  AttrNumber only)
+{
+	int			i;
+
+	if (!is_foreign(table, values, isnull))
+		(void) show_if_possible(table, values, isnull, only);
+	else
+		for (i = 0; i < table->ncolumns; i++)
+			isnull[table->columns[i].attnum - 1] = true;
 }
 
 /* ---------- the rows of a call ---------- */
@@ -227,7 +228,7 @@ show_tuple(TriggerData *trigger, TableMap *table, HeapTuple stored,
 		  !policy_may_restore(trigger->tg_relation))))
 		return;
 	row->state = TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ?
-		show_inserted_row(table, row->values, row->isnull) :
+		show_if_possible(table, row->values, row->isnull, InvalidAttrNumber) :
 		trigger_show_row(table, row->values, row->isnull, InvalidAttrNumber);
 	if (row->state == TRIGGER_ROW_RAW)
 		return;

@@ -208,8 +208,6 @@ trigger_adapt(Relation rel, const char *name, bool adapted)
 		return;
 	if (adapted)
 		translation.table = datamap_lookup(RelationGetRelid(rel));
-	if (adapted && translation.table == NULL)
-		elog(ERROR, "relation %u is not protected", RelationGetRelid(rel));
 	catalog = table_open(TriggerRelationId, RowExclusiveLock);
 	triggers = CopyTriggerDesc(rel->trigdesc);
 	for (int i = 0; i < triggers->numtriggers; i++)
@@ -232,8 +230,14 @@ trigger_adapt(Relation rel, const char *name, bool adapted)
 Datum
 gdpr_adapt_triggers(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessExclusiveLock);
+	Oid			relid = PG_GETARG_OID(0);
+	Relation	rel;
 
+	if (datamap_lookup(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("relation %u is not protected", relid)));
+	rel = table_open(relid, AccessExclusiveLock);
 	trigger_adapt(rel, NULL, PG_GETARG_BOOL(1));
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
@@ -246,6 +250,7 @@ typedef struct WhenState
 {
 	Oid			relid;
 	AttrNumber	attnum;			/* InvalidAttrNumber: the whole row */
+	bool		is_new;
 } WhenState;
 
 static void
@@ -288,6 +293,7 @@ when_state(FunctionCallInfo fcinfo)
 	row = whole_row(argument);
 	state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(WhenState));
 	state->relid = get_typ_typrelid(exprType(argument));
+	state->is_new = row->varno == OUTER_VAR;
 	if (PG_NARGS() == 2)
 	{
 		column = lsecond(((FuncExpr *) call)->args);
@@ -303,11 +309,7 @@ when_state(FunctionCallInfo fcinfo)
 	return state;
 }
 
-/*
- * A row of OLD or NEW as it is shown; NULL: the table is not protected.  What
- * arrives sealed and is not a row of this table shows nothing; the guard is
- * about to refuse it.
- */
+/* A row of OLD or NEW as it is shown; NULL: the table is not protected. */
 static TupleDesc
 show_row(HeapTupleHeader header, const WhenState *state, Datum **values,
 		 bool **isnull)
@@ -330,7 +332,10 @@ show_row(HeapTupleHeader header, const WhenState *state, Datum **values,
 	*values = palloc(sizeof(Datum) * desc->natts);
 	*isnull = palloc(sizeof(bool) * desc->natts);
 	heap_deform_tuple(&tuple, desc, *values, *isnull);
-	trigger_show_arriving(table, *values, *isnull, state->attnum);
+	if (state->is_new)
+		trigger_show_arriving(table, *values, *isnull, state->attnum);
+	else
+		(void) trigger_show_row(table, *values, *isnull, state->attnum);
 	return desc;
 }
 

@@ -400,7 +400,6 @@ BEGIN
     RETURN NULL;
 END $$;
 SET client_min_messages = warning;
-SET gdpr.acknowledge_sealed_triggers = on;
 DO $$ BEGIN
     PERFORM gdpr.declare_table('attacks.letter', via => 'sender');
     PERFORM gdpr.declare_column('attacks.letter', 'answer', 'attacks_contact', subject_via => 'reader');

@@ -68,3 +68,5 @@ SELECT * FROM rw.same_tables();
 -- what the statement triggers wrote
 SELECT rw.same('SELECT * FROM log ORDER BY n');
 SELECT line FROM rw_crm.log ORDER BY n;
+SET client_min_messages = warning;
+DROP SCHEMA rw_plain, rw_crm, rw CASCADE;

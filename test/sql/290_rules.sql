@@ -27,13 +27,13 @@ BEGIN
     END LOOP;
     PERFORM gdpr.declare_subject('ru_crm.person', key => 'id');
     PERFORM gdpr.declare_table('ru_crm.letter', via => 'person_id');
-    PERFORM gdpr.declare_column('ru_crm.person', c, 'ru_contact', searchable => true) FROM unnest('{email,name}'::text[]) c;
-    PERFORM gdpr.declare_column('ru_crm.letter', 'body', 'ru_contact');
-    PERFORM gdpr.declare_column('ru_crm.letter', 'mail', 'ru_contact', searchable => true);
+    PERFORM gdpr.declare_column('ru_crm.person', c, 'contact', searchable => true) FROM unnest('{email,name}'::text[]) c;
+    PERFORM gdpr.declare_column('ru_crm.letter', 'body', 'contact');
+    PERFORM gdpr.declare_column('ru_crm.letter', 'mail', 'contact', searchable => true);
 END $do$;
 CALL gdpr.protect('ru_crm.person');
 CALL gdpr.protect('ru_crm.letter');
-SELECT gdpr.create_purpose('ru', 'contract', '{ru_contact}');
+SELECT gdpr.create_purpose('ru', 'contract', '{contact}');
 SELECT gdpr.grant_purpose('ru', current_user);
 RESET client_min_messages;
 SET gdpr.purpose = 'ru';
@@ -57,8 +57,10 @@ DELETE FROM ru_crm.person WHERE id = 4;
 RESET gdpr.allow_plaintext_copies;
 SELECT line FROM ru_crm.log ORDER BY n;
 -- nor do tokens: what the extension does by itself, rules do not see
+SET client_min_messages = error;
 SELECT gdpr.forget(gdpr.subject('ru_crm.person', '2')) IS NOT NULL AS forgotten;
-SELECT gdpr.forget(gdpr.subject('ru_crm.person', '5'), category => 'ru_contact') IS NOT NULL AS forgotten;
+SELECT gdpr.forget(gdpr.subject('ru_crm.person', '5'), category => 'contact') IS NOT NULL AS forgotten;
+RESET client_min_messages;
 SELECT count(*) FROM ru_crm.log;
 SELECT id, email, name FROM ru_crm.person ORDER BY id;
 -- a rule that replaces what forget() does is refused, before and afterwards
