@@ -539,8 +539,8 @@ call_opened(PG_FUNCTION_ARGS)
 static void
 trigger_fmgr(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 {
-	if (event == FHET_START && flinfo->fn_addr != call_opened &&
-		flinfo->fn_nargs == 0 && !flinfo->fn_retset &&
+	if (event == FHET_START && IsUnderPostmaster &&
+		flinfo->fn_addr != call_opened && flinfo->fn_nargs == 0 && !flinfo->fn_retset &&
 		rewrite_is_trigger_function(flinfo->fn_oid))
 	{
 		TriggerCall *call = MemoryContextAllocZero(flinfo->fn_mcxt,
