@@ -118,7 +118,10 @@ trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 	return TRIGGER_ROW_SEALED;
 }
 
-/* Is it not an envelope that ~gdpr_seal will take for the row's own? */
+/*
+ * Is there something in gdpr_sealed that is not the row's envelope?  Then the
+ * row holds values, and ~gdpr_seal takes them, or else it refuses the row.
+ */
 static bool
 is_foreign(TableMap *table, const Datum *values, const bool *isnull)
 {
@@ -189,13 +192,8 @@ void
 trigger_show_arriving(TableMap *table, Datum *values, bool *isnull,
 					  AttrNumber only)
 {
-	int			i;
-
 	if (!is_foreign(table, values, isnull))
 		(void) show_if_possible(table, values, isnull, only);
-	else
-		for (i = 0; i < table->ncolumns; i++)
-			isnull[table->columns[i].attnum - 1] = true;
 }
 
 /* ---------- the rows of a call ---------- */
@@ -249,15 +247,28 @@ image_equal(TupleDesc desc, AttrNumber attnum, Datum a, bool anull, Datum b,
 	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
 }
 
+static void
+refuse_change(const TriggerData *trigger, const ColumnMap *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_NOT_SEALED),
+			 errmsg("trigger \"%s\" changed column \"%s\" of a sealed row that is stored in table \"%s\"",
+					trigger->tg_trigger->tgname, column->name,
+					RelationGetRelationName(trigger->tg_relation)),
+			 errdetail("An envelope is accepted only with exactly the key and the stored columns it was made for, as from a dump."),
+			 errhint("ALTER TABLE ... DISABLE TRIGGER while rows are restored, as pg_restore --disable-triggers does.")));
+}
+
 /*
  * What a BEFORE trigger made of a row that is stored, or arrived, sealed: what
- * it left as it was shown is as it was stored.  Whether anything else is
- * acceptable is for ~gdpr_seal to say.
+ * it left as it was shown is as it was stored.  A change is refused in a row
+ * that is inserted; in another, ~gdpr_seal decides.
  */
 static HeapTuple
-stored_result(TupleDesc desc, TableMap *table, HeapTuple result,
+stored_result(const TriggerData *trigger, TableMap *table, HeapTuple result,
 			  const ShownRow *row, const ShownRow *old)
 {
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	int			n = table->ncolumns;
 	int			sealed_att = table->sealed_attnum - 1;
 	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
@@ -284,7 +295,11 @@ stored_result(TupleDesc desc, TableMap *table, HeapTuple result,
 
 		if (!image_equal(desc, att + 1, values[att], isnull[att],
 						 row->values[att], row->isnull[att]))
+		{
+			if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+				refuse_change(trigger, &table->columns[i]);
 			continue;
+		}
 		atts[changed] = att + 1;
 		new_values[changed] = row->stored_values[att];
 		new_isnull[changed++] = row->stored_isnull[att];
@@ -321,7 +336,7 @@ map_result(TriggerData *trigger, TableMap *table, HeapTuple result,
 		if (result == row->shown)
 			return row->stored;
 		return row->state == TRIGGER_ROW_SEALED ?
-			stored_result(desc, table, result, row, NULL) : result;
+			stored_result(trigger, table, result, row, NULL) : result;
 	}
 	if (result == new->shown)
 		return new->stored;
@@ -330,7 +345,7 @@ map_result(TriggerData *trigger, TableMap *table, HeapTuple result,
 	if (result == row->shown)
 		return row->stored;
 	return new->state == TRIGGER_ROW_SEALED ?
-		stored_result(desc, table, result, new, row) : result;
+		stored_result(trigger, table, result, new, row) : result;
 }
 
 /* ---------- slots and transition tables ---------- */

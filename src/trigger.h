@@ -31,8 +31,8 @@ extern TriggerRow trigger_show_row(TableMap *table, Datum *values,
 								   bool *isnull, AttrNumber only);
 
 /*
- * The same for NEW, which may have arrived sealed: if what is in gdpr_sealed is
- * not its envelope (the guard is about to refuse it), or the keystore cannot be
+ * The same for NEW, which may have arrived with something in gdpr_sealed: if
+ * that is not its envelope, the row stays as it is; if the keystore cannot be
  * used (a dump is restored), nothing is shown.
  */
 extern void trigger_show_arriving(TableMap *table, Datum *values,
