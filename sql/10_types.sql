@@ -149,6 +149,10 @@ CREATE FUNCTION gdpr.suppress_redundant_updates_trigger() RETURNS trigger
     LANGUAGE internal AS 'suppress_redundant_updates_trigger';
 COMMENT ON FUNCTION gdpr.suppress_redundant_updates_trigger() IS
     'what suppress_redundant_updates_trigger() is on a protected table';
+CREATE FUNCTION gdpr.tsvector_update_trigger() RETURNS trigger LANGUAGE internal AS 'tsvector_update_trigger_byid';
+COMMENT ON FUNCTION gdpr.tsvector_update_trigger() IS 'what tsvector_update_trigger() is on a protected table';
+CREATE FUNCTION gdpr.tsvector_update_trigger_column() RETURNS trigger LANGUAGE internal AS 'tsvector_update_trigger_bycolumn';
+COMMENT ON FUNCTION gdpr.tsvector_update_trigger_column() IS 'what tsvector_update_trigger_column() is on a protected table';
 
 CREATE FUNCTION gdpr.recheck_support(internal) RETURNS internal
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_recheck_support';

@@ -109,6 +109,15 @@ typedef struct TableMap
 								 * look-ups raise the error */
 } TableMap;
 
+/* The server's own trigger functions, of which there are aliases. */
+typedef enum DatamapTriggerAlias
+{
+	ALIAS_SUPPRESS,				/* suppress_redundant_updates_trigger() */
+	ALIAS_TSVECTOR,				/* tsvector_update_trigger() */
+	ALIAS_TSVECTOR_COLUMN		/* tsvector_update_trigger_column() */
+} DatamapTriggerAlias;
+#define DATAMAP_TRIGGER_ALIASES	3
+
 /* OIDs of what the planner and the guard put into plans. */
 typedef struct GdprOids
 {
@@ -124,7 +133,7 @@ typedef struct GdprOids
 	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
 	Oid			trigger_value;	/* trigger_value(record, anyelement) */
 	Oid			trigger_row;	/* trigger_row(anyelement) */
-	Oid			suppress;		/* suppress_redundant_updates_trigger() */
+	Oid			trigger_aliases[DATAMAP_TRIGGER_ALIASES];	/* by DatamapTriggerAlias */
 } GdprOids;
 
 extern void datamap_init(void);

@@ -261,8 +261,9 @@ refuse_change(const TriggerData *trigger, const ColumnMap *column)
 
 /*
  * What a BEFORE trigger made of a row that is stored, or arrived, sealed: what
- * it left as it was shown is as it was stored.  A change is refused in a row
- * that is inserted; in another, ~gdpr_seal decides.
+ * it left as it was shown is as it was stored, and so is a column that it was
+ * not shown.  A change of another is refused in a row that is inserted; in an
+ * UPDATE, ~gdpr_seal decides.
  */
 static HeapTuple
 stored_result(const TriggerData *trigger, TableMap *table, HeapTuple result,
@@ -296,9 +297,10 @@ stored_result(const TriggerData *trigger, TableMap *table, HeapTuple result,
 		if (!image_equal(desc, att + 1, values[att], isnull[att],
 						 row->values[att], row->isnull[att]))
 		{
-			if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+			if (!row->isnull[att] && TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 				refuse_change(trigger, &table->columns[i]);
-			continue;
+			if (!row->isnull[att])
+				continue;
 		}
 		atts[changed] = att + 1;
 		new_values[changed] = row->stored_values[att];

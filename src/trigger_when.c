@@ -16,8 +16,8 @@
  * arrives sealed.  (And they must: with generated columns in the table, CREATE
  * TRIGGER would not accept NEW.* there.)
  *
- * suppress_redundant_updates_trigger(), which is built into the server and so
- * cannot be shown opened rows, is replaced by the extension's alias of it.
+ * Trigger functions that are built into the server, and so cannot be shown
+ * opened rows, are replaced by the extension's aliases of them.
  */
 #include "postgres.h"
 
@@ -48,6 +48,13 @@
 PG_FUNCTION_INFO_V1(gdpr_trigger_value);
 PG_FUNCTION_INFO_V1(gdpr_trigger_row);
 PG_FUNCTION_INFO_V1(gdpr_adapt_triggers);
+
+/* What there are aliases of */
+static const Oid builtin_functions[] = {
+	[ALIAS_SUPPRESS] = F_SUPPRESS_REDUNDANT_UPDATES_TRIGGER,
+	[ALIAS_TSVECTOR] = F_TSVECTOR_UPDATE_TRIGGER,
+	[ALIAS_TSVECTOR_COLUMN] = F_TSVECTOR_UPDATE_TRIGGER_COLUMN,
+};
 
 /* ---------- translation ---------- */
 
@@ -163,10 +170,14 @@ adapt_trigger(Relation catalog, const Trigger *trigger,
 		translation->insert = TRIGGER_FOR_INSERT(trigger->tgtype);
 		adapted = translate_condition(when, translation);
 	}
-	if (function == (translation->table != NULL ?
-					 F_SUPPRESS_REDUNDANT_UPDATES_TRIGGER : oids->suppress))
-		function = translation->table != NULL ? oids->suppress :
-			F_SUPPRESS_REDUNDANT_UPDATES_TRIGGER;
+	for (int i = 0; i < lengthof(builtin_functions); i++)
+	{
+		if (translation->table != NULL && function == builtin_functions[i])
+			function = oids->trigger_aliases[i];
+		else if (translation->table == NULL &&
+				 function == oids->trigger_aliases[i])
+			function = builtin_functions[i];
+	}
 	if (function == trigger->tgfoid && equal(when, adapted))
 		return;
 
@@ -189,8 +200,9 @@ adapt_trigger(Relation catalog, const Trigger *trigger,
 	CatalogTupleUpdate(catalog, &changed->t_self, changed);
 	systable_endscan(scan);
 
-	change_dependency(trigger->tgoid, oids->suppress,
-					  function == oids->suppress);
+	for (int i = 0; i < lengthof(builtin_functions); i++)
+		change_dependency(trigger->tgoid, oids->trigger_aliases[i],
+						  function == oids->trigger_aliases[i]);
 	change_dependency(trigger->tgoid, oids->trigger_value,
 					  calls_function(adapted, (void *) &oids->trigger_value));
 	change_dependency(trigger->tgoid, oids->trigger_row,
