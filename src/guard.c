@@ -500,7 +500,7 @@ refuse_physical_write(GuardRow *row, const char *column)
 static void
 require_may_restore(GuardRow *row)
 {
-	if (!policy_may_restore(row->rel))
+	if (!policy_may_restore(row->table))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
 				 errmsg("only the owner of protected table \"%s\" can store sealed rows in it",

@@ -209,8 +209,11 @@ policy_permits(const ColumnMap *column, uint64 subject)
 }
 
 bool
-policy_may_restore(Relation rel)
+policy_may_restore(const TableMap *table)
 {
 	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
-		has_privs_of_role(GetUserId(), rel->rd_rel->relowner);
+		has_privs_of_role(GetUserId(), datamap_relation_owner(table->relid)) ||
+		(table->root != table &&
+		 has_privs_of_role(GetUserId(),
+						   datamap_relation_owner(table->root->relid)));
 }

@@ -118,6 +118,20 @@ trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 	return TRIGGER_ROW_SEALED;
 }
 
+/* Has !gdpr_open opened the row? */
+static bool
+row_is_opened(TableMap *table, const Datum *values, const bool *isnull)
+{
+	int			sealed_att = table->sealed_attnum - 1;
+	bytea	   *sealed;
+
+	if (isnull[sealed_att])
+		return false;
+	sealed = DatumGetByteaPP(values[sealed_att]);
+	return VARSIZE_ANY_EXHDR(sealed) > 0 &&
+		*(uint8 *) VARDATA_ANY(sealed) == ENVELOPE_OPENED;
+}
+
 /*
  * Is there something in gdpr_sealed that is not the row's envelope?  Then the
  * row holds values, and ~gdpr_seal takes them, or else it refuses the row.
@@ -221,9 +235,10 @@ show_tuple(TriggerData *trigger, TableMap *table, HeapTuple stored,
 	memcpy(row->values, row->stored_values, sizeof(Datum) * natts);
 	memcpy(row->isnull, row->stored_isnull, sizeof(bool) * natts);
 	if (arriving && !row->isnull[sealed_att] &&
+		!row_is_opened(table, row->values, row->isnull) &&
 		(is_foreign(table, row->values, row->isnull) ||
 		 (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
-		  !policy_may_restore(trigger->tg_relation))))
+		  !policy_may_restore(table))))
 		return;
 	row->state = TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ?
 		show_if_possible(table, row->values, row->isnull, InvalidAttrNumber) :
@@ -310,7 +325,7 @@ stored_result(const TriggerData *trigger, TableMap *table, HeapTuple result,
 									 new_isnull);
 }
 
-/* What a BEFORE UPDATE trigger returned, values in any case: NEW, OLD or else. */
+/* What a BEFORE trigger made of an opened row, values in any case: NEW, OLD or else. */
 static HeapTuple
 opened_result(TupleDesc desc, TableMap *table, HeapTuple result,
 			  const ShownRow *new)
@@ -337,6 +352,8 @@ map_result(TriggerData *trigger, TableMap *table, HeapTuple result,
 	{
 		if (result == row->shown)
 			return row->stored;
+		if (row->state == TRIGGER_ROW_OPENED)
+			return opened_result(desc, table, result, row);
 		return row->state == TRIGGER_ROW_SEALED ?
 			stored_result(trigger, table, result, row, NULL) : result;
 	}

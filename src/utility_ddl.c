@@ -718,17 +718,17 @@ utility_after_ddl(Node *stmt, List *relids)
 		if (map != NULL)
 		{
 			schema_check_protected(rel, map);
+			/* partitions get one, too */
+			if (IsA(stmt, CreateTrigStmt))
+				trigger_adapt(rel, ((CreateTrigStmt *) stmt)->trigname, true);
 			if (!list_member_oid(relids, lfirst_oid(lc)))
 			{
 				relation_close(rel, AccessShareLock);
 				continue;
 			}
 			if (IsA(stmt, CreateTrigStmt))
-			{
 				schema_check_trigger(rel, map,
 									 ((CreateTrigStmt *) stmt)->trigname);
-				trigger_adapt(rel, ((CreateTrigStmt *) stmt)->trigname, true);
-			}
 			if (IsA(stmt, RenameStmt) &&
 				((RenameStmt *) stmt)->renameType == OBJECT_TRIGGER)
 				schema_check_trigger(rel, map,
