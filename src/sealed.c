@@ -234,6 +234,26 @@ gdpr_subject_numbers(PG_FUNCTION_ARGS)
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+bool
+sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
+{
+	size_t		offset = ENVELOPE_HEADER_BYTES;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return false;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		uint64		whose = segment.via == 0 ? header.number : segment.number;
+
+		if (sealed_person(whose) == number &&
+			(category < 0 || segment.category == category))
+			return true;
+	}
+	return false;
+}
+
 /*
  * gdpr.has_values(envelope, number, category) RETURNS boolean
  *
@@ -244,29 +264,14 @@ Datum
 gdpr_has_values(PG_FUNCTION_ARGS)
 {
 	bytea	   *sealed;
-	const uint8 *buf;
-	size_t		len;
-	size_t		offset = ENVELOPE_HEADER_BYTES;
-	uint64		number;
-	EnvelopeHeader header;
-	EnvelopeSegment segment;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
 	sealed = PG_GETARG_BYTEA_PP(0);
-	buf = (uint8 *) VARDATA_ANY(sealed);
-	len = VARSIZE_ANY_EXHDR(sealed);
-	number = (uint64) PG_GETARG_INT64(1);
-	if (envelope_read_header(buf, len, &header))
-		while (envelope_next_segment(buf, len, &header, &offset, &segment))
-		{
-			uint64		whose = segment.via == 0 ? header.number : segment.number;
-
-			if (sealed_person(whose) == number &&
-				(PG_ARGISNULL(2) || segment.category == PG_GETARG_INT16(2)))
-				PG_RETURN_BOOL(true);
-		}
-	PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(sealed_has_values((uint8 *) VARDATA_ANY(sealed),
+									 VARSIZE_ANY_EXHDR(sealed),
+									 (uint64) PG_GETARG_INT64(1),
+									 PG_ARGISNULL(2) ? -1 : PG_GETARG_INT16(2)));
 }
 
 static CheckState *

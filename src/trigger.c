@@ -461,6 +461,26 @@ is_relinking(TriggerData *trigger, TableMap *table, const ShownRow *old,
 	return true;
 }
 
+/*
+ * Is it an UPDATE by which forget erases the row's values?  No trigger holds
+ * it back: to suppress_redundant_updates_trigger(), say, it changes nothing.
+ */
+static bool
+is_erasing(TableMap *table, const ShownRow *new)
+{
+	int			att = table->sealed_attnum - 1;
+	GuardMode	mode = guard_mode();
+	bytea	   *sealed;
+
+	if (mode.task != GUARD_FORGET || !mode.erase ||
+		table->on_forget == FORGET_KEEP || new->stored_isnull[att])
+		return false;
+	sealed = DatumGetByteaPP(new->stored_values[att]);
+	return sealed_has_values((uint8 *) VARDATA_ANY(sealed),
+							 VARSIZE_ANY_EXHDR(sealed), mode.person,
+							 mode.category);
+}
+
 /* What a trigger that does nothing returns. */
 static HeapTuple
 unchanged(const TriggerData *trigger)
@@ -518,6 +538,8 @@ call_for_row(FunctionCallInfo fcinfo, TriggerCall *call, TableMap *table,
 	}
 	if (!before || fcinfo->isnull)
 		return (Datum) 0;
+	if (result == NULL && update && is_erasing(table, &new))
+		return PointerGetDatum(trigger->tg_newtuple);
 	return PointerGetDatum(map_result(trigger, table, result, &row, &new));
 }
 
