@@ -162,7 +162,7 @@ COMMENT ON FUNCTION gdpr.add_sealed_check(regclass, integer) IS
 REVOKE ALL ON FUNCTION gdpr.add_sealed_check(regclass, integer) FROM PUBLIC;
 
 -- Row triggers and indexes go to each part that holds rows: they stay when it is detached.
-CREATE FUNCTION gdpr.add_guards(relation regclass, table_id integer) RETURNS void
+CREATE FUNCTION gdpr.add_guards(relation regclass, table_id integer, becomes_partition boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind "char";
@@ -170,7 +170,7 @@ DECLARE
     indexed text[];
     expression text;
 BEGIN
-    SELECT c.relkind, c.relkind = 'p' OR c.relispartition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
+    SELECT c.relkind, c.relkind = 'p' OR c.relispartition OR becomes_partition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
     IF kind = 'r' THEN
         EXECUTE format('CREATE TRIGGER "!gdpr_open" BEFORE %s ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_open()',
                        CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'UPDATE' END, relation);
@@ -199,8 +199,8 @@ BEGIN
         END LOOP;
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.add_guards(regclass, integer) IS 'adds triggers and indexes of a protected table to one part; for protect';
-REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.add_guards(regclass, integer, boolean) IS 'adds triggers and indexes of a protected table to one part; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer, boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.drop_guards(relation regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -219,7 +219,7 @@ COMMENT ON FUNCTION gdpr.drop_guards(regclass) IS 'removes the triggers of a pro
 REVOKE ALL ON FUNCTION gdpr.drop_guards(regclass) FROM PUBLIC;
 
 -- Seals a table, with what is below it.  Its columns are in the map already.
-CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer) RETURNS bigint
+CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer, becomes_partition boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table := (SELECT t FROM gdpr.mapped_table t WHERE t.id = table_id);
@@ -255,12 +255,12 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', part,
                        'envelope of the personal columns of this row; filled by the gdpr extension');
         PERFORM gdpr.drop_guards(part);
-        PERFORM gdpr.add_guards(part, table_id);
+        PERFORM gdpr.add_guards(part, table_id, becomes_partition);
     END LOOP;
     RETURN rows_sealed;
 END $$;
-COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
-REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
+REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) FROM PUBLIC;
 
 -- ALTER TABLE … ATTACH PARTITION and … INHERIT, before they run.
 CREATE FUNCTION gdpr.prepare_member(parent regclass, relation regclass) RETURNS void
@@ -296,7 +296,7 @@ BEGIN
             USING ERRCODE = 'datatype_mismatch',
                   HINT = format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, missing.name, missing.definition);
     END IF;
-    n := gdpr.seal_tree(relation, mapped.id);
+    n := gdpr.seal_tree(relation, mapped.id, (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = parent));
     RAISE NOTICE '% rows of table % are sealed', n, relation;
 END $$;
 COMMENT ON FUNCTION gdpr.prepare_member(regclass, regclass) IS

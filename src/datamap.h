@@ -177,6 +177,9 @@ extern ColumnMap *datamap_column(int32 column_id);
  * and how.  8 bytes, by value.
  */
 #define COLUMN_REF_OWN_INPUT	0x01	/* EXCLUDED: opened whoever asks */
+#define COLUMN_REF_RELATION		0x02	/* instead of an id, the OID of the
+										 * relation: whole rows of transition
+										 * tables do not tell */
 
 static inline Datum
 column_ref_make(int32 id, int flags)

@@ -258,7 +258,7 @@ hash_row(Relation rel, TableMap *table, HeapTuple tuple, uint8 hash[32])
 		Datum		value;
 		bool		isnull;
 
-		if (get_attname(table->root->relid, attnum, true) == NULL)
+		if (!OidIsValid(get_atttype(table->root->relid, attnum)))
 			continue;			/* dropped */
 		here = datamap_member_attnum(table, attnum);
 		attribute = TupleDescAttr(desc, here - 1);

@@ -187,20 +187,23 @@ gdpr_reveal(PG_FUNCTION_ARGS)
 
 /*
  * The map whose attribute numbers a row of this type has: a partition that is
- * read directly has a row type of its own.
+ * read directly has a row type of its own; ref tells it for transition tables.
  */
 static TableMap *
-row_table(HeapTupleHeader header, int32 table_id)
+row_table(HeapTupleHeader header, Datum ref)
 {
-	TableMap   *table = datamap_table(table_id);
+	bool		is_relation = (column_ref_flags(ref) & COLUMN_REF_RELATION) != 0;
+	int32		table_id = -column_ref_id(ref);
+	TableMap   *table = is_relation ? datamap_lookup((Oid) column_ref_id(ref)) :
+		datamap_table(table_id);
 	Oid			relid = typeidTypeRelid(HeapTupleHeaderGetTypeId(header));
-	TableMap   *member = OidIsValid(relid) ? datamap_lookup(relid) : NULL;
+	TableMap   *member = OidIsValid(relid) && !is_relation ?
+		datamap_lookup(relid) : NULL;
 
 	if (table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("table %d is not in the data map any more",
-						table_id)));
+				 errmsg("a table that is read is not in the data map any more")));
 	return member != NULL && member->id == table_id ? member : table;
 }
 
@@ -214,7 +217,7 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
 	Datum		ref = PG_GETARG_DATUM(1);
-	TableMap   *table = row_table(header, -column_ref_id(ref));
+	TableMap   *table = row_table(header, ref);
 	TupleDesc	desc;
 	HeapTupleData tuple;
 	Datum	   *values;

@@ -214,10 +214,11 @@ static Node *
 reveal_row(const Var *var, const TableMap *map, int flags)
 {
 	Var		   *row = copyObject(unconstify(Var *, var));
+	int32		id = flags & COLUMN_REF_RELATION ? (int32) map->relid : -map->id;
 
 	return (Node *) makeFuncExpr(datamap_oids()->reveal_row, var->vartype,
 								 list_make2(row,
-											rewrite_column_ref(-map->id, flags)),
+											rewrite_column_ref(id, flags)),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
@@ -278,6 +279,8 @@ rewrite_var(Var *var, QueryLevel *level)
 	if (level->query->onConflict != NULL &&
 		level->query->onConflict->exclRelIndex == var->varno)
 		flags |= COLUMN_REF_OWN_INPUT;
+	if (rte->rtekind == RTE_NAMEDTUPLESTORE && var->varattno == InvalidAttrNumber)
+		flags |= COLUMN_REF_RELATION;
 
 	if (var->varattno == InvalidAttrNumber)
 		return reveal_row(var, map, flags);

@@ -351,9 +351,12 @@ gdpr_column_ref_in(PG_FUNCTION_ARGS)
 Datum
 gdpr_column_ref_out(PG_FUNCTION_ARGS)
 {
-	int32		id = column_ref_id(PG_GETARG_DATUM(0));
-	ColumnMap  *column = id > 0 ? datamap_column(id) : NULL;
-	TableMap   *table = column ? column->table : datamap_table(-id);
+	Datum		ref = PG_GETARG_DATUM(0);
+	int32		id = column_ref_id(ref);
+	bool		is_relation = (column_ref_flags(ref) & COLUMN_REF_RELATION) != 0;
+	ColumnMap  *column = id > 0 && !is_relation ? datamap_column(id) : NULL;
+	TableMap   *table = column ? column->table :
+		is_relation ? datamap_lookup((Oid) id) : datamap_table(-id);
 	char	   *name = table ? get_rel_name(table->relid) : NULL;
 
 	if (name == NULL)
