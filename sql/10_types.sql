@@ -139,6 +139,25 @@ CREATE FUNCTION gdpr.mark(gdpr.sealed, bytea, gdpr.column_ref) RETURNS gdpr.seal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_mark';
 COMMENT ON FUNCTION gdpr.mark(gdpr.sealed, bytea, gdpr.column_ref) IS
     'an envelope with the ids of the columns that a statement assigns; only the planner can call it';
+-- What WHEN conditions of triggers on protected tables are translated to. They work there only, so that everybody
+-- who may write to the table can have them evaluated.
+CREATE FUNCTION gdpr.trigger_value(record, anyelement) RETURNS anyelement
+    LANGUAGE c STABLE COST 50 AS 'MODULE_PATHNAME', 'gdpr_trigger_value';
+COMMENT ON FUNCTION gdpr.trigger_value(record, anyelement) IS
+    'in WHEN of a trigger on a protected table: the value of a column of OLD or NEW, as far as the session may see it';
+CREATE FUNCTION gdpr.trigger_row(anyelement) RETURNS anyelement
+    LANGUAGE c STABLE STRICT COST 100 AS 'MODULE_PATHNAME', 'gdpr_trigger_row';
+COMMENT ON FUNCTION gdpr.trigger_row(anyelement) IS
+    'in WHEN of a trigger on a protected table: OLD or NEW with its values, as far as the session may see them';
+CREATE FUNCTION gdpr.suppress_redundant_updates_trigger() RETURNS trigger
+    LANGUAGE internal AS 'suppress_redundant_updates_trigger';
+COMMENT ON FUNCTION gdpr.suppress_redundant_updates_trigger() IS
+    'what suppress_redundant_updates_trigger() is on a protected table';
+CREATE FUNCTION gdpr.tsvector_update_trigger() RETURNS trigger LANGUAGE internal AS 'tsvector_update_trigger_byid';
+COMMENT ON FUNCTION gdpr.tsvector_update_trigger() IS 'what tsvector_update_trigger() is on a protected table';
+CREATE FUNCTION gdpr.tsvector_update_trigger_column() RETURNS trigger LANGUAGE internal AS 'tsvector_update_trigger_bycolumn';
+COMMENT ON FUNCTION gdpr.tsvector_update_trigger_column() IS 'what tsvector_update_trigger_column() is on a protected table';
+
 CREATE FUNCTION gdpr.recheck_support(internal) RETURNS internal
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_recheck_support';
 COMMENT ON FUNCTION gdpr.recheck_support(internal) IS 'planner support of gdpr.recheck';

@@ -33,6 +33,12 @@ COMMENT ON FUNCTION gdpr.convert_table(regclass, integer) IS
     'writes a table anew, with all rows sealed (form: the epoch of their tokens) or open (0); for protect and unprotect';
 REVOKE ALL ON FUNCTION gdpr.convert_table(regclass, integer) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.adapt_triggers(relation regclass, adapted boolean) RETURNS void
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_adapt_triggers';
+COMMENT ON FUNCTION gdpr.adapt_triggers(regclass, boolean) IS
+    'puts the conditions of the application''s triggers into the form that works on a protected table, or back; for protect and unprotect';
+REVOKE ALL ON FUNCTION gdpr.adapt_triggers(regclass, boolean) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.rewrite_statistics() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_rewrite_statistics';
 COMMENT ON FUNCTION gdpr.rewrite_statistics() IS
@@ -158,13 +164,13 @@ COMMENT ON FUNCTION gdpr.add_sealed_check(regclass, integer, boolean) IS
 REVOKE ALL ON FUNCTION gdpr.add_sealed_check(regclass, integer, boolean) FROM PUBLIC;
 
 -- Row triggers, and indexes, go to each part that holds rows: they stay when it is detached.
-CREATE FUNCTION gdpr.add_guards(relation regclass, table_id integer) RETURNS void
+CREATE FUNCTION gdpr.add_guards(relation regclass, becomes_partition boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind "char";
     moves boolean;              -- rows may come from, or go to, another part
 BEGIN
-    SELECT c.relkind, c.relkind = 'p' OR c.relispartition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
+    SELECT c.relkind, c.relkind = 'p' OR c.relispartition OR becomes_partition INTO kind, moves FROM pg_class c WHERE c.oid = relation;
     IF kind = 'r' THEN
         EXECUTE format('CREATE TRIGGER "!gdpr_open" BEFORE %s ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_open()',
                        CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'UPDATE' END, relation);
@@ -180,8 +186,8 @@ BEGIN
     EXECUTE format('CREATE TRIGGER "!gdpr_deleting" BEFORE DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_deleting()', relation);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_deleting", ENABLE ALWAYS TRIGGER "~gdpr_relink_late"', relation);
 END $$;
-COMMENT ON FUNCTION gdpr.add_guards(regclass, integer) IS 'adds the triggers of a protected table to one part; for protect';
-REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, integer) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.add_guards(regclass, boolean) IS 'adds the triggers of a protected table to one part; for protect';
+REVOKE ALL ON FUNCTION gdpr.add_guards(regclass, boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.add_indexes(relation regclass, table_id integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -222,7 +228,7 @@ COMMENT ON FUNCTION gdpr.drop_guards(regclass) IS 'removes the triggers of a pro
 REVOKE ALL ON FUNCTION gdpr.drop_guards(regclass) FROM PUBLIC;
 
 -- Seals a table, with what is below it.  Its columns are in the map already.
-CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer) RETURNS bigint
+CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer, becomes_partition boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table := (SELECT t FROM gdpr.mapped_table t WHERE t.id = table_id);
@@ -250,6 +256,7 @@ BEGIN
         rows_sealed := rows_sealed + gdpr.convert_table(part, mapped.form);
         DELETE FROM gdpr.former_number f WHERE f.relation = part;
     END LOOP;
+    PERFORM gdpr.adapt_triggers(t.relation, true) FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid;
     IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = root AND c.conname = 'gdpr_sealed_check') THEN
         PERFORM gdpr.add_sealed_check(root, table_id);
     END IF;
@@ -257,13 +264,13 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', part,
                        'envelope of the personal columns of this row; filled by the gdpr extension');
         PERFORM gdpr.drop_guards(part);
-        PERFORM gdpr.add_guards(part, table_id);
+        PERFORM gdpr.add_guards(part, becomes_partition);
         PERFORM gdpr.add_indexes(part, table_id);
     END LOOP;
     RETURN rows_sealed;
 END $$;
-COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
-REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
+REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) FROM PUBLIC;
 
 -- ALTER TABLE … ATTACH PARTITION and … INHERIT, before they run.
 CREATE FUNCTION gdpr.prepare_member(parent regclass, relation regclass) RETURNS void
@@ -303,7 +310,7 @@ BEGIN
             USING ERRCODE = 'datatype_mismatch',
                   HINT = format('ALTER TABLE %s ADD CONSTRAINT %I %s', relation, missing.name, missing.definition);
     END IF;
-    n := gdpr.seal_tree(relation, mapped.id);
+    n := gdpr.seal_tree(relation, mapped.id, (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = parent));
     RAISE NOTICE '% rows of table % are sealed', n, relation;
 END $$;
 COMMENT ON FUNCTION gdpr.prepare_member(regclass, regclass) IS
@@ -333,7 +340,7 @@ BEGIN
         SELECT DISTINCT ON (k.name) k.table_id, part, k.name, k.expression, k.definition, false
         FROM pg_inherits i JOIN gdpr.mapped_check k ON k.relation = i.inhparent
         WHERE i.inhrelid = part AND k.definition !~ ' NO INHERIT( NOT VALID)?$';
-        PERFORM gdpr.add_guards(part, mapped.id);
+        PERFORM gdpr.add_guards(part);
         PERFORM gdpr.add_indexes(part, mapped.id);
     END LOOP;
 END $$;
@@ -456,8 +463,9 @@ BEGIN
     EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', relation,
                    'envelope of the personal columns of this row; filled by the gdpr extension');
     PERFORM gdpr.drop_guards(relation);
-    PERFORM gdpr.add_guards(relation, mapped.id);
+    PERFORM gdpr.add_guards(relation);
     UPDATE gdpr.mapped_table SET protected = true, form = gdpr.current_epoch(), other_form = 0 WHERE id = mapped.id;
+    PERFORM gdpr.adapt_triggers(relation, true);
     PERFORM gdpr.set_check(mapped, false);
     PERFORM gdpr.refuse_materialized(relation);
     RETURN true;
@@ -538,6 +546,7 @@ BEGIN
     FOR part IN SELECT c.oid FROM pg_class c WHERE c.oid = ANY (parts) AND c.relkind = 'r' ORDER BY c.oid LOOP
         PERFORM gdpr.convert_table(part, 0);
     END LOOP;
+    PERFORM gdpr.adapt_triggers(p, false) FROM unnest(parts) p;
     DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (parts);
     UPDATE gdpr.mapped_table t SET protected = false, form = 1, other_form = NULL WHERE t.id = mapped.id AND t.relation = ANY (parts);
     -- no longer protected: schema changes are not refused any more

@@ -31,30 +31,33 @@ COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) I
     'deletes a person''s rows in a table, or erases their values in it; for forget';
 REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) FROM PUBLIC;
 
--- Deletes a person's rows; those that other rows need are erased instead.
+-- Deletes a person's rows; those that other rows need, or a trigger keeps, are erased instead.
 CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, number bigint, OUT deleted bigint, OUT erased bigint)
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    own_rows text := 'SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1';
     item text;
 BEGIN
     erased := 0;
     BEGIN
         deleted := gdpr.forget_rows(relation, number, NULL, false);
-        RETURN;
     EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
         deleted := 0;
+        FOR item IN SELECT gdpr.run_as_owner(relation, format(own_rows, relation), number) LOOP
+            BEGIN
+                deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
+            EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+                NULL;
+            END;
+        END LOOP;
     END;
-    FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1',
+    FOR item IN SELECT gdpr.run_as_owner(relation, format(own_rows || ' AND gdpr.has_values(gdpr_sealed, $1, NULL) LIMIT 1',
                                                           relation), number) LOOP
-        BEGIN
-            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
-        EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
-            erased := erased + gdpr.forget_rows(relation, number, NULL, true, item::tid);
-        END;
+        erased := gdpr.forget_rows(relation, number, NULL, true);
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
-    'deletes a person''s rows in a table, erasing those that other rows need; for forget';
+    'deletes a person''s rows in a table, erasing those that other rows need or a trigger keeps; for forget';
 REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
 
 -- Protected tables with all their parts, those that belong to others first.

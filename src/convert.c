@@ -141,7 +141,7 @@ seal_row(TableMap *table, Datum *values, bool *isnull, int form, bool may_wait)
 		seal.old = DatumGetByteaPP(values[att]);
 		for (i = 0; i < table->nlinks; i++)
 			seal.numbers[i] =
-				sealed_person_via((uint8 *) VARDATA_ANY(seal.old),
+				sealed_column_person((uint8 *) VARDATA_ANY(seal.old),
 								  VARSIZE_ANY_EXHDR(seal.old),
 								  table->links[i].via, -1);
 		seal.numbers[0] = sealed_number(seal.old);

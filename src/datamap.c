@@ -191,6 +191,17 @@ load_oids(void)
 	args[1] = BYTEAOID;
 	args[2] = oids.column_ref_type;
 	oids.mark = function_oid("mark", 3, args);
+	args[0] = RECORDOID;
+	args[1] = ANYELEMENTOID;
+	oids.trigger_value = function_oid("trigger_value", 2, args);
+	args[0] = ANYELEMENTOID;
+	oids.trigger_row = function_oid("trigger_row", 1, args);
+	oids.trigger_aliases[ALIAS_SUPPRESS] =
+		function_oid("suppress_redundant_updates_trigger", 0, args);
+	oids.trigger_aliases[ALIAS_TSVECTOR] =
+		function_oid("tsvector_update_trigger", 0, args);
+	oids.trigger_aliases[ALIAS_TSVECTOR_COLUMN] =
+		function_oid("tsvector_update_trigger_column", 0, args);
 	oids.extension = extension;
 	oids_valid = true;
 }

@@ -112,6 +112,15 @@ typedef struct TableMap
 								 * look-ups raise the error */
 } TableMap;
 
+/* The server's own trigger functions, of which there are aliases. */
+typedef enum DatamapTriggerAlias
+{
+	ALIAS_SUPPRESS,				/* suppress_redundant_updates_trigger() */
+	ALIAS_TSVECTOR,				/* tsvector_update_trigger() */
+	ALIAS_TSVECTOR_COLUMN		/* tsvector_update_trigger_column() */
+} DatamapTriggerAlias;
+#define DATAMAP_TRIGGER_ALIASES	3
+
 /* OIDs of what the planner and the guard put into plans. */
 typedef struct GdprOids
 {
@@ -126,6 +135,9 @@ typedef struct GdprOids
 	Oid			token_array;	/* token_array("any" array, column_ref) */
 	Oid			mark;			/* mark(sealed, bytea column ids (4 bytes each), column_ref) */
 	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
+	Oid			trigger_value;	/* trigger_value(record, anyelement) */
+	Oid			trigger_row;	/* trigger_row(anyelement) */
+	Oid			trigger_aliases[DATAMAP_TRIGGER_ALIASES];	/* by DatamapTriggerAlias */
 } GdprOids;
 
 extern void datamap_init(void);
@@ -169,6 +181,9 @@ extern ColumnMap *datamap_column(int32 column_id);
  * and how.  8 bytes, by value.
  */
 #define COLUMN_REF_OWN_INPUT	0x01	/* EXCLUDED: opened whoever asks */
+#define COLUMN_REF_RELATION		0x02	/* instead of an id, the OID of the
+										 * relation: whole rows of transition
+										 * tables do not tell */
 
 static inline Datum
 column_ref_make(int32 id, int flags)

@@ -15,8 +15,9 @@
 
 #define ENVELOPE_VERSION		1	/* tokens of epoch 1 */
 #define ENVELOPE_VERSION_EPOCH	2	/* names the epoch of the row's tokens */
-#define ENVELOPE_MARKED			0xFE	/* in memory: assigned columns + envelope */
-#define ENVELOPE_OPENED			0xFF	/* the same, and the row holds values */
+/* in memory, while an UPDATE is under way */
+#define ENVELOPE_MARKED			0xFE	/* + ids of the assigned columns */
+#define ENVELOPE_OPENED			0xFF	/* + OLD's envelope, if any: the row holds values */
 
 #define ENVELOPE_HEADER_BYTES	19	/* version 1 */
 #define ENVELOPE_HEADER_MAX		21	/* version 2 */

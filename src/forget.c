@@ -12,7 +12,9 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "crypto.h"
 #include "datamap.h"
@@ -72,12 +74,41 @@ references_to(TableMap *table, bool deferred)
 }
 
 /*
+ * The search path for triggers, which run as the table's owner: that of a new
+ * session of the owner, as far as the catalog tells.  The caller could have
+ * the owner's code call functions of his own by a search path of his, so it
+ * must not matter, unless he can be the owner anyway.  SPI is connected.
+ */
+static const char *
+owner_search_path(Oid owner)
+{
+	Oid			types[2] = {OIDOID, OIDOID};
+	Datum		args[2] = {ObjectIdGetDatum(owner), ObjectIdGetDatum(MyDatabaseId)};
+
+	if (SPI_execute_with_args("SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s,"
+							  " pg_catalog.unnest(s.setconfig) c"
+							  " WHERE s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[$1, 0::pg_catalog.oid])"
+							  " AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[$2, 0::pg_catalog.oid])"
+							  " AND pg_catalog.starts_with(c, 'search_path=')"
+							  " ORDER BY s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid,"
+							  " s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid",
+							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for the search path");
+	if (SPI_processed > 0)
+		return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (has_privs_of_role(GetSessionUserId(), owner))
+		return pstrdup(GetConfigOptionResetString("search_path"));
+	return "\"$user\", public";
+}
+
+/*
  * gdpr.forget_rows(relation, number, category, erase, row) RETURNS bigint
  *
  * Deletes the rows of a person in a protected table, or (erase) removes the
  * person's values from its rows; category NULL: all; row NULL: all rows.
- * Returns how many rows.  As the table's owner; after a deletion, deferred
- * foreign keys to the table have been checked, and are deferred again.
+ * Returns how many rows.  As the table's owner, with the owner's search path;
+ * after a deletion, deferred foreign keys to the table have been checked, and
+ * are deferred again.
  */
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
@@ -92,8 +123,11 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	bool		one_row = !PG_ARGISNULL(4);
 	char	   *deferrable = NULL;
 	char	   *deferred = NULL;
+	const char *search_path;
+	Oid			owner;
 	Oid			user;
 	int			sec_context;
+	int			guc_level;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		ereport(ERROR,
@@ -119,14 +153,20 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		deferrable = references_to(table, false);
 		deferred = references_to(table, true);
 	}
+	owner = datamap_relation_owner(table->relid);
+	search_path = owner_search_path(owner);
 	GetUserIdAndSecContext(&user, &sec_context);
+	guc_level = NewGUCNestLevel();
 	before = guard_set_mode(forget);
 	PG_TRY();
 	{
 		/* triggers of the table run, which the caller need not trust */
-		SetUserIdAndSecContext(datamap_relation_owner(table->relid), sec_context |
+		SetUserIdAndSecContext(owner, sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_NOFORCE_RLS);
+		(void) set_config_option("search_path", search_path, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
 		if (SPI_execute_with_args(rows_query(table, forget.erase, one_row),
 								  one_row ? 3 : 2, types, args, nulls, false,
 								  0) < 0)
@@ -147,6 +187,7 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	PG_END_TRY();
+	AtEOXact_GUC(true, guc_level);
 	SPI_finish();
 	PG_RETURN_INT64(rows);
 }

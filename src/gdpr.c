@@ -17,6 +17,7 @@
 #include "row.h"
 #include "subject.h"
 #include "transition.h"
+#include "trigger.h"
 #include "utility.h"
 #include "worker.h"
 
@@ -43,6 +44,7 @@ _PG_init(void)
 	guard_mode_init();
 	move_init();
 	rewrite_init();
+	trigger_init();
 	utility_init();
 	transition_init();
 }

@@ -277,17 +277,30 @@ same_envelope(const GuardRow *row)
 					   PointerGetDatum(row->old), row->old == NULL);
 }
 
-/* What the session is shown of a column of OLD. */
+/*
+ * What the session is shown of a column of OLD.  asked: the statement names
+ * the column.
+ */
 static Datum
-shown_value(GuardRow *row, ColumnMap *column, bool *isnull)
+shown_value(GuardRow *row, ColumnMap *column, bool asked, bool *isnull)
 {
+	const uint8 *rowkey = (uint8 *) row->old_rowkey.data;
+	size_t		rowkeylen = row->old_rowkey.len;
+	int			att = column->attnum - 1;
+	const uint8 *buf;
+	size_t		len;
+
+	if (row->old == NULL && asked)
+		return reveal_open(column, row->old_values[att], row->old_isnull[att],
+						   false, isnull);
 	if (row->old == NULL)
-		return reveal_open(column, row->old_values[column->attnum - 1],
-						   row->old_isnull[column->attnum - 1], false, isnull);
-	return reveal_shown(column, (uint8 *) VARDATA_ANY(row->old),
-						VARSIZE_ANY_EXHDR(row->old),
-						(uint8 *) row->old_rowkey.data, row->old_rowkey.len,
-						false, isnull);
+		return reveal_open_permitted(column, row->old_values[att],
+									 row->old_isnull[att], isnull);
+	buf = (uint8 *) VARDATA_ANY(row->old);
+	len = VARSIZE_ANY_EXHDR(row->old);
+	if (asked)
+		return reveal_shown(column, buf, len, rowkey, rowkeylen, false, isnull);
+	return reveal_permitted(column, buf, len, rowkey, rowkeylen, isnull);
 }
 
 /* ---------- opening ---------- */
@@ -316,17 +329,17 @@ has_other_triggers(Relation rel, bool insert)
 	return false;
 }
 
-/* The envelope of a row whose personal columns hold values. */
+/* What marks a row whose personal columns hold values. */
 static bytea *
-opened_mark(const GuardRow *row, bool marked)
+opened_mark(const GuardRow *row)
 {
-	int			len = marked ? VARSIZE_ANY_EXHDR(row->sealed) : 1;
-	bytea	   *opened = palloc(VARHDRSZ + len);
+	int			len = row->old == NULL ? 0 : VARSIZE_ANY_EXHDR(row->old);
+	bytea	   *opened = palloc(VARHDRSZ + 1 + len);
 
-	SET_VARSIZE(opened, VARHDRSZ + len);
-	if (marked)
-		memcpy(VARDATA(opened), VARDATA_ANY(row->sealed), len);
+	SET_VARSIZE(opened, VARHDRSZ + 1 + len);
 	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
+	if (len > 0)
+		memcpy(VARDATA(opened) + 1, VARDATA_ANY(row->old), len);
 	return opened;
 }
 
@@ -367,11 +380,11 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 						 row.isnull[att], row.old_values[att],
 						 row.old_isnull[att]))
 			return PointerGetDatum(unchanged);	/* ~gdpr_seal refuses it */
-		row.values[att] = shown_value(&row, column, &row.isnull[att]);
+		row.values[att] = shown_value(&row, column, false, &row.isnull[att]);
 	}
-	return PointerGetDatum(finish_row(&row, row.moved ?
-									  move_keep(unchanged, row.news) :
-									  opened_mark(&row, marked)));
+	if (row.moved)
+		move_keep(unchanged, row.old, row.news);
+	return PointerGetDatum(finish_row(&row, opened_mark(&row)));
 }
 
 /* ---------- numbers ---------- */
@@ -405,8 +418,8 @@ static uint64
 old_column_person(const GuardRow *row, int via, int category)
 {
 	uint64		person = row->old == NULL ? 0 :
-		sealed_person_via((uint8 *) VARDATA_ANY(row->old),
-						  VARSIZE_ANY_EXHDR(row->old), via, category);
+		sealed_column_person((uint8 *) VARDATA_ANY(row->old),
+							 VARSIZE_ANY_EXHDR(row->old), via, category);
 
 	return person != 0 ? person : old_person(row);
 }
@@ -485,8 +498,9 @@ static RowColumnState
 assigned_state(GuardRow *row, ColumnMap *column)
 {
 	int			att = column->attnum - 1;
+	bool		asked = version_of(row->sealed) == ENVELOPE_MARKED;
 	bool		shown_isnull;
-	Datum		shown = shown_value(row, column, &shown_isnull);
+	Datum		shown = shown_value(row, column, asked, &shown_isnull);
 
 	if (image_equal(row->rel, column->attnum, row->values[att],
 					row->isnull[att], shown, shown_isnull))
@@ -515,19 +529,10 @@ refuse_physical_write(GuardRow *row, const char *column)
 			 errhint("SET gdpr.physical = off, and leave column gdpr_sealed out of the statement.")));
 }
 
-/*
- * An envelope is not authenticated when it arrives: a restored dump must not
- * need keys.  So it is taken from those only who may restore the table, and
- * from replication; another could name a person of his choice in it, or put
- * nothing in place of values he cannot see.
- */
 static void
 require_may_restore(GuardRow *row)
 {
-	if (!has_privs_of_role(GetUserId(), row->rel->rd_rel->relowner) &&
-		!has_privs_of_role(GetUserId(),
-						   datamap_relation_owner(row->table->root->relid)) &&
-		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
+	if (!policy_may_restore(row->table))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
 				 errmsg("only the owner of protected table \"%s\" can store sealed rows in it",

@@ -13,4 +13,14 @@
 #define GUARD_CHECK_CONSTRAINT	"gdpr_sealed_check"
 #define GUARD_SEALED_COLUMN		"gdpr_sealed"
 
+static inline bool
+guard_is_own_trigger(const char *name)
+{
+	return strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
+		strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
+		strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
+		strcmp(name, GUARD_LATE_TRIGGER) == 0 ||
+		strcmp(name, GUARD_DELETE_TRIGGER) == 0;
+}
+
 #endif							/* GDPR_GUARD_H */

@@ -19,7 +19,6 @@ char	   *guc_keystore_key_command = NULL;
 char	   *guc_purpose = NULL;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
-bool		guc_acknowledge_sealed_triggers = false;
 int			guc_worker_naptime = 5000;
 
 /*
@@ -107,20 +106,6 @@ guc_init(void)
 							 &guc_allow_plaintext_copies,
 							 false,
 							 PGC_SUSET,
-							 0,
-							 NULL, NULL, NULL);
-
-	/*
-	 * A trigger that fires after a row is stored sees it sealed.  Some can do
-	 * with that (they queue the key, say): whoever knows, says so.
-	 */
-	DefineCustomBoolVariable("gdpr.acknowledge_sealed_triggers",
-							 "Allows triggers on protected tables that see rows as they are stored.",
-							 "For gdpr.protect() and CREATE TRIGGER. Such triggers see tokens and placeholders "
-							 "instead of values.",
-							 &guc_acknowledge_sealed_triggers,
-							 false,
-							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
 

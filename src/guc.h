@@ -12,7 +12,6 @@ extern char *guc_keystore_key_command;
 extern char *guc_purpose;
 extern bool guc_physical;
 extern bool guc_allow_plaintext_copies;
-extern bool guc_acknowledge_sealed_triggers;
 extern int	guc_worker_naptime;
 
 /* Defines the settings; called first in _PG_init. */

@@ -45,8 +45,8 @@ typedef struct MoveNote
 
 typedef struct KeptRow
 {
-	uint64		serial;			/* 0: unused, or used up */
-	HeapTuple	tuple;			/* in TopTransactionContext */
+	HeapTuple	tuple;			/* NULL: unused, or used up */
+	struct varlena *envelope;	/* its; both in TopTransactionContext */
 	int			level;
 	MoveNews	news;
 } KeptRow;
@@ -63,7 +63,7 @@ typedef struct MoveState
 static MoveNote notes[NOTES];	/* a ring */
 static int	notes_next = 0;
 static KeptRow kept[KEPT];		/* a ring */
-static uint64 kept_serial = 0;
+static int	kept_next = 0;
 static bool any = false;
 
 static void
@@ -75,6 +75,16 @@ end_of_transaction(XactEvent event, void *arg)
 	memset(notes, 0, sizeof(notes));
 	memset(kept, 0, sizeof(kept));	/* the tuples go with the transaction */
 	any = false;
+}
+
+static void
+drop_kept(KeptRow *row)
+{
+	if (row->tuple != NULL)
+		heap_freetuple(row->tuple);
+	if (row->envelope != NULL)
+		pfree(row->envelope);
+	memset(row, 0, sizeof(*row));
 }
 
 /* What a subtransaction noted goes with it, or is its parent's. */
@@ -102,7 +112,7 @@ end_of_subtransaction(SubXactEvent event, SubTransactionId id,
 			continue;
 		kept[i].level = level - 1;
 		if (event == SUBXACT_EVENT_ABORT_SUB)
-			kept[i].serial = 0;
+			drop_kept(&kept[i]);
 	}
 }
 
@@ -300,43 +310,43 @@ move_take(Relation rel, TableMap *table, HeapTuple tuple, MoveNews *news)
 	return false;
 }
 
-struct varlena *
-move_keep(HeapTuple tuple, MoveNews news)
+void
+move_keep(HeapTuple tuple, const struct varlena *envelope, MoveNews news)
 {
-	KeptRow    *row = &kept[++kept_serial % KEPT];
+	KeptRow    *row = &kept[kept_next];
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	bytea	   *marker;
 
-	if (row->tuple != NULL)
-		heap_freetuple(row->tuple);
-	memset(row, 0, sizeof(*row));
-	row->tuple = heap_copytuple(tuple);
+	drop_kept(row);
 	row->level = GetCurrentTransactionNestLevel();
 	row->news = news;
-	row->serial = kept_serial;
+	row->envelope = (struct varlena *)
+		DatumGetPointer(datumCopy(PointerGetDatum(envelope), false, -1));
+	row->tuple = heap_copytuple(tuple);
+	kept_next = (kept_next + 1) % KEPT;
 	any = true;
 	MemoryContextSwitchTo(old);
-	marker = palloc(VARHDRSZ + 1 + sizeof(uint64));
-	SET_VARSIZE(marker, VARHDRSZ + 1 + sizeof(uint64));
-	*(uint8 *) VARDATA(marker) = ENVELOPE_OPENED;
-	memcpy(VARDATA(marker) + 1, &kept_serial, sizeof(uint64));
-	return marker;
 }
 
 HeapTuple
-move_kept(const struct varlena *marker, MoveNews *news)
+move_kept(const struct varlena *mark, MoveNews *news)
 {
-	uint64		serial;
-	KeptRow    *row;
+	Size		len = VARSIZE_ANY_EXHDR(mark);
+	const uint8 *buf = (const uint8 *) VARDATA_ANY(mark);
+	int			i;
 
-	if (VARSIZE_ANY_EXHDR(marker) != 1 + sizeof(uint64) ||
-		*(const uint8 *) VARDATA_ANY(marker) != ENVELOPE_OPENED)
+	if (!any || len == 0 || buf[0] != ENVELOPE_OPENED)
 		return NULL;
-	memcpy(&serial, VARDATA_ANY(marker) + 1, sizeof(serial));
-	row = &kept[serial % KEPT];
-	if (serial == 0 || row->serial != serial)
-		return NULL;
-	row->serial = 0;
-	*news = row->news;
-	return row->tuple;
+	for (i = 1; i <= KEPT; i++)
+	{
+		KeptRow    *row = &kept[(kept_next + KEPT - i) % KEPT];
+		HeapTuple	tuple = row->tuple;
+
+		if (tuple == NULL || VARSIZE_ANY_EXHDR(row->envelope) != len - 1 ||
+			memcmp(VARDATA_ANY(row->envelope), buf + 1, len - 1) != 0)
+			continue;
+		row->tuple = NULL;		/* freed with the transaction */
+		*news = row->news;
+		return tuple;
+	}
+	return NULL;
 }

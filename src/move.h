@@ -41,12 +41,17 @@ extern bool move_take(Relation rel, TableMap *table, HeapTuple tuple,
 					  MoveNews *news);
 
 /*
- * Keep the tuple, as it is stored, while triggers of the application work on
- * its values: the marker stands in gdpr_sealed meanwhile.
+ * Keep the tuple, as it is stored, with its envelope, while triggers of the
+ * application work on its values: the mark of an opened row stands in
+ * gdpr_sealed meanwhile.
  */
-extern struct varlena *move_keep(HeapTuple tuple, MoveNews news);
+extern void move_keep(HeapTuple tuple, const struct varlena *envelope,
+					  MoveNews news);
 
-/* The tuple of a marker, once; NULL if it is not one. */
-extern HeapTuple move_kept(const struct varlena *marker, MoveNews *news);
+/*
+ * The tuple whose envelope is in the mark of an opened row, once; NULL if none
+ * is kept.
+ */
+extern HeapTuple move_kept(const struct varlena *mark, MoveNews *news);
 
 #endif							/* GDPR_MOVE_H */

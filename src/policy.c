@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "utils/acl.h"
@@ -171,6 +172,13 @@ policy_epoch(void)
 	return epoch;
 }
 
+static bool
+covered(const ColumnMap *column)
+{
+	return (access_now.categories & (1U << column->category)) != 0 &&
+		(!access_now.narrowed || bms_is_member(column->id, access_now.columns));
+}
+
 PolicyDecision
 policy_decide(const ColumnMap *column, uint64 subject)
 {
@@ -190,8 +198,22 @@ policy_decide(const ColumnMap *column, uint64 subject)
 				 errhint("An officer can grant it: SELECT gdpr.grant_purpose(%s, %s).",
 						 quote_literal_cstr(guc_purpose),
 						 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
-	if ((access_now.categories & (1U << column->category)) == 0 ||
-		(access_now.narrowed && !bms_is_member(column->id, access_now.columns)))
-		return POLICY_HIDE;
-	return POLICY_REVEAL;
+	return covered(column) ? POLICY_REVEAL : POLICY_HIDE;
+}
+
+bool
+policy_permits(const ColumnMap *column, uint64 subject)
+{
+	(void) policy_epoch();
+	return access_now.known && access_now.granted && covered(column);
+}
+
+bool
+policy_may_restore(const TableMap *table)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
+		has_privs_of_role(GetUserId(), datamap_relation_owner(table->relid)) ||
+		(table->root != table &&
+		 has_privs_of_role(GetUserId(),
+						   datamap_relation_owner(table->root->relid)));
 }

@@ -17,6 +17,7 @@
 
 #include "audit.h"
 #include "errors.h"
+#include "guard_mode.h"
 #include "policy.h"
 #include "reveal.h"
 #include "sealed.h"
@@ -35,30 +36,82 @@ typedef struct RevealState
 
 #define ROWKEY_BYTES	64		/* of the first buffer for a row key */
 
+/* The value of a column, for one who may see it. */
+static Datum
+open_value(ColumnMap *column, const uint8 *buf, size_t len,
+		   const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+{
+	uint64		number;
+	Datum		value;
+
+	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
+					   &number) == ROW_FOUND)
+		audit_touch(column->table, column, number, AUDIT_REVEAL);
+	return value;
+}
+
+/*
+ * While forget() runs, what it is about to remove is gone already for triggers
+ * and what they do: one that copies rows would copy it once more.
+ */
+static bool
+is_being_forgotten(const ColumnMap *column, const uint8 *buf, size_t len)
+{
+	GuardMode	mode = guard_mode();
+
+	return mode.task == GUARD_FORGET &&
+		(mode.erase || column->table->on_forget != FORGET_KEEP) &&
+		(mode.category < 0 || mode.category == column->category) &&
+		(column->via == 0 ? sealed_row_person(buf, len) :
+		 sealed_column_person(buf, len, column->via, column->category)) == mode.person;
+}
+
+static uint64
+row_number(const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+
+	return envelope_read_header(buf, len, &header) ? header.number : 0;
+}
+
 Datum
 reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 			 const uint8 *rowkey, size_t rowkeylen, bool own_input,
 			 bool *isnull)
 {
 	uint64		number;
-	Datum		value;
-	EnvelopeHeader header;
 
 	*isnull = true;
 	/* EXCLUDED is own input unless the row came with an envelope */
 	if (!own_input || !row_is_input(column, buf, len))
 	{
-		number = envelope_read_header(buf, len, &header) ? header.number : 0;
+		number = row_number(buf, len);
 		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)
 		{
 			audit_touch(column->table, column, number, AUDIT_HIDE);
 			return (Datum) 0;
 		}
 	}
-	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
-					   &number) == ROW_FOUND)
-		audit_touch(column->table, column, number, AUDIT_REVEAL);
-	return value;
+	if (is_being_forgotten(column, buf, len))
+		return (Datum) 0;
+	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
+}
+
+Datum
+reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
+				 const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+{
+	uint64		number = row_number(buf, len);
+
+	*isnull = true;
+	if (!policy_permits(column, sealed_person(number)))
+	{
+		audit_touch(column->table, column, number, AUDIT_HIDE);
+		return (Datum) 0;
+	}
+	if (is_being_forgotten(column, buf, len))
+		return (Datum) 0;
+	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
 }
 
 Datum
@@ -76,6 +129,21 @@ reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
 	audit_touch(column->table, column, 0, AUDIT_REVEAL);
 	*isnull = false;
 	return stored;
+}
+
+Datum
+reveal_open_permitted(ColumnMap *column, Datum stored, bool stored_isnull,
+					  bool *isnull)
+{
+	*isnull = true;
+	if (stored_isnull)
+		return (Datum) 0;
+	if (!policy_permits(column, 0))
+	{
+		audit_touch(column->table, column, 0, AUDIT_HIDE);
+		return (Datum) 0;
+	}
+	return reveal_open(column, stored, false, true, isnull);
 }
 
 static ColumnMap *
@@ -186,20 +254,23 @@ gdpr_reveal_stored(PG_FUNCTION_ARGS)
 
 /*
  * The map whose attribute numbers a row of this type has: a partition that is
- * read directly has a row type of its own.
+ * read directly has a row type of its own; ref tells it for transition tables.
  */
 static TableMap *
-row_table(HeapTupleHeader header, int32 table_id)
+row_table(HeapTupleHeader header, Datum ref)
 {
-	TableMap   *table = datamap_table(table_id);
+	bool		is_relation = (column_ref_flags(ref) & COLUMN_REF_RELATION) != 0;
+	int32		table_id = -column_ref_id(ref);
+	TableMap   *table = is_relation ? datamap_lookup((Oid) column_ref_id(ref)) :
+		datamap_table(table_id);
 	Oid			relid = typeidTypeRelid(HeapTupleHeaderGetTypeId(header));
-	TableMap   *member = OidIsValid(relid) ? datamap_lookup(relid) : NULL;
+	TableMap   *member = OidIsValid(relid) && !is_relation ?
+		datamap_lookup(relid) : NULL;
 
 	if (table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("table %d is not in the data map any more",
-						table_id)));
+				 errmsg("a table that is read is not in the data map any more")));
 	return member != NULL && member->id == table_id ? member : table;
 }
 
@@ -213,7 +284,7 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
 	Datum		ref = PG_GETARG_DATUM(1);
-	TableMap   *table = row_table(header, -column_ref_id(ref));
+	TableMap   *table = row_table(header, ref);
 	TupleDesc	desc;
 	HeapTupleData tuple;
 	Datum	   *values;

@@ -22,4 +22,14 @@ extern Datum reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 extern Datum reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
 						 bool own_input, bool *isnull);
 
+/*
+ * The same for a row that triggers are shown, which the session did not ask
+ * for: what is not permitted is hidden, for whatever reason.
+ */
+extern Datum reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
+							  const uint8 *rowkey, size_t rowkeylen,
+							  bool *isnull);
+extern Datum reveal_open_permitted(ColumnMap *column, Datum stored,
+								   bool stored_isnull, bool *isnull);
+
 #endif							/* GDPR_REVEAL_H */

@@ -30,6 +30,7 @@
 #include "replication/walsender.h"
 #include "utils/lsyscache.h"
 
+#include "guard_mode.h"
 #include "guc.h"
 #include "rewrite.h"
 #include "rewrite_functions.h"
@@ -216,10 +217,11 @@ static Node *
 reveal_row(const Var *var, const TableMap *map, int flags)
 {
 	Var		   *row = copyObject(unconstify(Var *, var));
+	int32		id = flags & COLUMN_REF_RELATION ? (int32) map->relid : -map->id;
 
 	return (Node *) makeFuncExpr(datamap_oids()->reveal_row, var->vartype,
 								 list_make2(row,
-											rewrite_column_ref(-map->id, flags)),
+											rewrite_column_ref(id, flags)),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
@@ -280,6 +282,8 @@ rewrite_var(Var *var, QueryLevel *level)
 	if (level->query->onConflict != NULL &&
 		level->query->onConflict->exclRelIndex == var->varno)
 		flags |= COLUMN_REF_OWN_INPUT;
+	if (rte->rtekind == RTE_NAMEDTUPLESTORE && var->varattno == InvalidAttrNumber)
+		flags |= COLUMN_REF_RELATION;
 
 	if (var->varattno == InvalidAttrNumber)
 		return reveal_row(var, map, flags);
@@ -586,6 +590,30 @@ restore_plan_typmods(Plan *plan, Query *query)
 	}
 }
 
+/*
+ * Is it what a rule of the application makes of a statement of our own?  A rule
+ * is not to act on that: no statement of the application changed anything.
+ */
+static bool
+is_rule_on_own(const Query *parse, const char *query_string)
+{
+	return parse->querySource != QSRC_ORIGINAL &&
+		guard_mode().task != GUARD_APPLICATION && query_string != NULL &&
+		strncmp(query_string, REWRITE_PHYSICAL,
+				sizeof(REWRITE_PHYSICAL) - 1) == 0;
+}
+
+/* The same query, of no rows. */
+static Query *
+of_no_rows(Query *parse)
+{
+	parse = copyObject(parse);
+	if (parse->jointree != NULL)
+		parse->jointree->quals = make_and_qual(parse->jointree->quals,
+											   makeBoolConst(false, false));
+	return parse;
+}
+
 static PlannedStmt *
 rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 				ParamListInfo boundParams)
@@ -596,6 +624,9 @@ rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 	PlannedStmt *plan;
 
 	physical_next = false;
+
+	if (is_rule_on_own(parse, query_string))
+		parse = of_no_rows(parse);
 
 	/* what the COPY of a table is, or pg_dump's cursor; else nothing to reveal */
 	if (physical_outputs &&

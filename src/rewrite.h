@@ -40,4 +40,10 @@ extern bool rewrite_reveals(Query *query);
  */
 extern void rewrite_refuse_copy(const char *relation, bool is_protected);
 
+/*
+ * Is it a function of the application's that returns trigger?  The function
+ * manager's hook is called for those.
+ */
+extern bool rewrite_is_trigger_function(Oid funcid);
+
 #endif							/* GDPR_REWRITE_H */

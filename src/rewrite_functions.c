@@ -7,7 +7,8 @@
  * statement: the body would be planned on the stored columns.  A function that
  * a plugin wants to hook at entry is not inlined; it is then planned by
  * itself, through the hook.  (Scalar SQL functions are inlined only where they
- * read no table at all.)
+ * read no table at all.)  The same hook lets trigger.c in before functions of
+ * the application's triggers.
  *
  * The answer is kept per function until any function or relation changes.  In
  * doubt it is yes: that costs speed, never privacy.
@@ -19,6 +20,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -34,6 +36,7 @@
 #include "utils/syscache.h"
 
 #include "datamap.h"
+#include "rewrite.h"
 #include "rewrite_functions.h"
 
 typedef struct FunctionEntry
@@ -182,7 +185,27 @@ function_reaches_protected(HeapTuple proc)
 	return false;
 }
 
-/* Would the planner inline it, and is it to be kept from that? */
+bool
+rewrite_is_trigger_function(Oid funcid)
+{
+	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Form_pg_proc form;
+	bool		result;
+
+	if (!HeapTupleIsValid(proc))
+		return false;
+	form = (Form_pg_proc) GETSTRUCT(proc);
+	result = form->prorettype == TRIGGEROID && datamap_oids() != NULL &&
+		!(form->pronamespace == datamap_oids()->schema &&
+		  form->prolang == ClanguageId);
+	ReleaseSysCache(proc);
+	return result;
+}
+
+/*
+ * Would the planner inline it, and is it to be kept from that?  Or is it to be
+ * led through trigger.c?
+ */
 static bool
 must_keep_out(Oid funcid)
 {
@@ -207,7 +230,7 @@ must_keep_out(Oid funcid)
 		MemoryContextDelete(scratch);
 	}
 	ReleaseSysCache(proc);
-	return result;
+	return result || rewrite_is_trigger_function(funcid);
 }
 
 static bool

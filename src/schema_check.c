@@ -4,13 +4,10 @@
  *
  * A sealed column holds a token or a placeholder.  Whatever the server itself
  * computes or compares in it (partition bounds, foreign keys, predicates,
- * generated columns, domains) would go by those; so would a trigger that sees
- * rows as they are stored.  Works on the catalogs: what was done before counts
+ * generated columns, domains) would go by those.  Works on the catalogs: what was done before counts
  * as much as what is done now, whichever statement it was.
  */
 #include "postgres.h"
-
-#include <ctype.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -23,8 +20,6 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_language.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_publication_rel.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
@@ -48,7 +43,6 @@
 #include "compat.h"
 #include "errors.h"
 #include "guard.h"
-#include "guc.h"
 #include "schema_check.h"
 
 /* The table under test. */
@@ -188,6 +182,22 @@ check_partition_key(const Check *check)
 					  "Partition by columns without personal data, such as a number or a date of entry.");
 }
 
+/*
+ * forget() deletes and updates rows by statements of its own, which a rule
+ * would replace as well.  (Those that do something besides leave them alone,
+ * see rewrite_planner().)
+ */
+static void
+check_rules(const Check *check)
+{
+	RuleLock   *rules = check->rel->rd_rules;
+
+	for (int i = 0; rules != NULL && i < rules->numLocks; i++)
+		if (rules->rules[i]->isInstead && rules->rules[i]->event != CMD_INSERT)
+			refuse_table(check, "used with rules that replace UPDATE or DELETE",
+						 "DROP RULE first, and use DO ALSO, a trigger, or a rule on a view instead.");
+}
+
 static void
 check_relation(const Check *check)
 {
@@ -209,9 +219,7 @@ check_relation(const Check *check)
 	check_parents(check);
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
 		check_partition_key(check);
-	if (check->rel->rd_rules != NULL)
-		refuse_table(check, "used with rules",
-					 "DROP RULE first, and use a trigger instead.");
+	check_rules(check);
 }
 
 /*
@@ -642,16 +650,6 @@ check_publications(const Check *check)
 	table_close(catalog, AccessShareLock);
 }
 
-static bool
-is_own_trigger(const char *name)
-{
-	return strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
-		strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
-		strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
-		strcmp(name, GUARD_LATE_TRIGGER) == 0 ||
-		strcmp(name, GUARD_DELETE_TRIGGER) == 0;
-}
-
 static void
 refuse_trigger(const Check *check, const Trigger *trigger, const char *why,
 			   const char *hint)
@@ -662,67 +660,6 @@ refuse_trigger(const Check *check, const Trigger *trigger, const char *why,
 					trigger->tgname, RelationGetRelationName(check->rel)),
 			 errdetail("%s", why),
 			 errhint("%s", hint)));
-}
-
-/* WHEN: OLD is relation 1 of the expression, NEW relation 2. */
-static void
-check_when(const Check *check, const Trigger *trigger)
-{
-	Node	   *when;
-	const ColumnSpec *spec;
-
-	if (trigger->tgqual == NULL)
-		return;
-	when = stringToNode(trigger->tgqual);
-	spec = spec_in(check, when, PRS2_OLD_VARNO);
-
-	/* before a row is stored, the first trigger has opened NEW */
-	if (spec == NULL && !TRIGGER_FOR_BEFORE(trigger->tgtype))
-		spec = spec_in(check, when, PRS2_NEW_VARNO);
-	if (spec != NULL)
-		refuse_trigger(check, trigger,
-					   psprintf("Its WHEN condition would see column \"%s\" as it is stored: a token or a placeholder.",
-								column_name(check, spec)),
-					   "Leave personal columns out of WHEN, or use UPDATE OF.");
-}
-
-static bool
-is_c_function(Oid funcid)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", funcid);
-	result = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId ||
-		((Form_pg_proc) GETSTRUCT(tuple))->prolang == INTERNALlanguageId;
-	ReleaseSysCache(tuple);
-	return result;
-}
-
-/* Does the source of a trigger function speak of OLD (or of $_TD, TD)? */
-static bool
-may_use_old(Oid funcid)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
-	char	   *source;
-	bool		result = false;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", funcid);
-	source = TextDatumGetCString(SysCacheGetAttrNotNull(PROCOID, tuple,
-														Anum_pg_proc_prosrc));
-	ReleaseSysCache(tuple);
-	for (char *p = source; *p != '\0' && !result; p++)
-	{
-		bool		word_begins = p == source ||
-			!(isalnum((unsigned char) p[-1]) || p[-1] == '_');
-
-		result = (word_begins && pg_strncasecmp(p, "old", 3) == 0 &&
-				  !(isalnum((unsigned char) p[3]) || p[3] == '_')) ||
-			strncmp(p, "TD", 2) == 0;
-	}
-	return result;
 }
 
 /* Triggers of one event fire in the order of their names' bytes. */
@@ -738,38 +675,9 @@ check_trigger_order(const Check *check, const Trigger *trigger)
 					   "ALTER TRIGGER ... RENAME: begin its name with a letter from a to z.");
 }
 
+/* name: of one trigger, or NULL for all */
 static void
-check_trigger_view(const Check *check, const Trigger *trigger)
-{
-	static const char *const acknowledge =
-		"If it can do with that, SET gdpr.acknowledge_sealed_triggers = on and repeat.";
-
-	check_when(check, trigger);
-
-	if (guc_acknowledge_sealed_triggers)
-		return;
-	if (TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-		TRIGGER_FOR_ROW(trigger->tgtype) &&
-		(TRIGGER_FOR_UPDATE(trigger->tgtype) ||
-		 TRIGGER_FOR_DELETE(trigger->tgtype)) &&
-		!is_c_function(trigger->tgfoid) && may_use_old(trigger->tgfoid))
-		refuse_trigger(check, trigger,
-					   "Its function uses OLD, which is the row as it is stored: tokens and placeholders in personal columns.",
-					   acknowledge);
-	if (TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype))
-		refuse_trigger(check, trigger,
-					   "A row trigger that fires AFTER sees rows as they are stored: tokens and placeholders in personal columns.",
-					   acknowledge);
-	if ((trigger->tgoldtable != NULL || trigger->tgnewtable != NULL) &&
-		is_c_function(trigger->tgfoid))
-		refuse_trigger(check, trigger,
-					   "A C function may read a transition table as it is stored: tokens and placeholders in personal columns.",
-					   acknowledge);
-}
-
-/* name: of one trigger, or NULL for all; renamed: only the name is new */
-static void
-check_triggers(const Check *check, const char *name, bool renamed)
+check_triggers(const Check *check, const char *name)
 {
 	TriggerDesc *triggers = check->rel->trigdesc;
 
@@ -777,12 +685,9 @@ check_triggers(const Check *check, const char *name, bool renamed)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
 
-		if (trigger->tgisinternal || is_own_trigger(trigger->tgname) ||
-			(name != NULL && strcmp(trigger->tgname, name) != 0))
-			continue;
-		check_trigger_order(check, trigger);
-		if (!renamed)
-			check_trigger_view(check, trigger);
+		if (!trigger->tgisinternal && !guard_is_own_trigger(trigger->tgname) &&
+			(name == NULL || strcmp(trigger->tgname, name) == 0))
+			check_trigger_order(check, trigger);
 	}
 }
 
@@ -804,7 +709,7 @@ schema_check_table(Relation rel, const ColumnSpec *cols, int ncols,
 	Check		check = {rel, cols, ncols, tree, InvalidOid};
 
 	check_all(&check);
-	check_triggers(&check, NULL, false);
+	check_triggers(&check, NULL);
 }
 
 static ColumnSpec *
@@ -843,12 +748,11 @@ schema_check_protected(Relation rel, const TableMap *map)
 }
 
 void
-schema_check_trigger(Relation rel, const TableMap *map, const char *name,
-					 bool renamed)
+schema_check_trigger(Relation rel, const TableMap *map, const char *name)
 {
 	Check		check = check_of(rel, map);
 
-	check_triggers(&check, name, renamed);
+	check_triggers(&check, name);
 }
 
 void

@@ -47,10 +47,10 @@ extern void schema_check_new_index(Relation rel, const TableMap *map,
 								   const IndexStmt *stmt);
 
 /*
- * For a trigger of a protected table that was made or renamed: it must not see
- * sealed values, nor run outside the extension's own.
+ * For a trigger of a protected table that was made or renamed: it must not run
+ * outside the extension's own.
  */
 extern void schema_check_trigger(Relation rel, const TableMap *map,
-								 const char *name, bool renamed);
+								 const char *name);
 
 #endif							/* GDPR_SCHEMA_CHECK_H */

@@ -105,7 +105,16 @@ sealed_person(uint64 number)
 }
 
 uint64
-sealed_person_via(const uint8 *buf, size_t len, int via, int category)
+sealed_row_person(const uint8 *buf, size_t len)
+{
+	EnvelopeHeader header;
+
+	return envelope_read_header(buf, len, &header) ?
+		sealed_person(header.number) : 0;
+}
+
+uint64
+sealed_column_person(const uint8 *buf, size_t len, int via, int category)
 {
 	size_t		offset = 0;
 	EnvelopeHeader header;
@@ -117,7 +126,7 @@ sealed_person_via(const uint8 *buf, size_t len, int via, int category)
 		if (segment.via == via &&
 			(category < 0 || segment.category == category))
 			return sealed_person(segment.number);
-	return sealed_person(header.number);
+	return sealed_row_person(buf, len);
 }
 
 static void
@@ -227,6 +236,26 @@ gdpr_subject_numbers(PG_FUNCTION_ARGS)
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+bool
+sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
+{
+	size_t		offset = 0;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return false;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		uint64		whose = segment.via == 0 ? header.number : segment.number;
+
+		if (sealed_person(whose) == number &&
+			(category < 0 || segment.category == category))
+			return true;
+	}
+	return false;
+}
+
 /*
  * gdpr.has_values(envelope, number, category) RETURNS boolean
  *
@@ -237,29 +266,14 @@ Datum
 gdpr_has_values(PG_FUNCTION_ARGS)
 {
 	bytea	   *sealed;
-	const uint8 *buf;
-	size_t		len;
-	size_t		offset = 0;
-	uint64		number;
-	EnvelopeHeader header;
-	EnvelopeSegment segment;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
 	sealed = PG_GETARG_BYTEA_PP(0);
-	buf = (uint8 *) VARDATA_ANY(sealed);
-	len = VARSIZE_ANY_EXHDR(sealed);
-	number = (uint64) PG_GETARG_INT64(1);
-	if (envelope_read_header(buf, len, &header))
-		while (envelope_next_segment(buf, len, &header, &offset, &segment))
-		{
-			uint64		whose = segment.via == 0 ? header.number : segment.number;
-
-			if (sealed_person(whose) == number &&
-				(PG_ARGISNULL(2) || segment.category == PG_GETARG_INT16(2)))
-				PG_RETURN_BOOL(true);
-		}
-	PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(sealed_has_values((uint8 *) VARDATA_ANY(sealed),
+									 VARSIZE_ANY_EXHDR(sealed),
+									 (uint64) PG_GETARG_INT64(1),
+									 PG_ARGISNULL(2) ? -1 : PG_GETARG_INT16(2)));
 }
 
 static CheckState *
@@ -339,9 +353,12 @@ gdpr_column_ref_in(PG_FUNCTION_ARGS)
 Datum
 gdpr_column_ref_out(PG_FUNCTION_ARGS)
 {
-	int32		id = column_ref_id(PG_GETARG_DATUM(0));
-	ColumnMap  *column = id > 0 ? datamap_column(id) : NULL;
-	TableMap   *table = column ? column->table : datamap_table(-id);
+	Datum		ref = PG_GETARG_DATUM(0);
+	int32		id = column_ref_id(ref);
+	bool		is_relation = (column_ref_flags(ref) & COLUMN_REF_RELATION) != 0;
+	ColumnMap  *column = id > 0 && !is_relation ? datamap_column(id) : NULL;
+	TableMap   *table = column ? column->table :
+		is_relation ? datamap_lookup((Oid) id) : datamap_table(-id);
 	char	   *name = table ? get_rel_name(table->relid) : NULL;
 
 	if (name == NULL)

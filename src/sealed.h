@@ -29,11 +29,21 @@ extern void sealed_digest(uint32 table_id, int token_epoch,
 /* A number without the bit that says it is the keep number. */
 extern uint64 sealed_person(uint64 number);
 
+/* The person a row belongs to; 0 if it is no envelope. */
+extern uint64 sealed_row_person(const uint8 *buf, size_t len);
+
 /*
- * The person whose values of a link (and category; -1: any) an envelope holds;
- * the row's if it holds none, 0 if it is not an envelope.
+ * Does an envelope hold values of a person, in this category (-1: any)?  What
+ * lies under another number of the row's own person counts.
  */
-extern uint64 sealed_person_via(const uint8 *buf, size_t len, int via,
-								int category);
+extern bool sealed_has_values(const uint8 *buf, size_t len, uint64 number,
+							  int category);
+
+/*
+ * The person whose value a column of the row is: that of the segment for its
+ * link and category (-1: any); the row's own if there is no such segment.
+ */
+extern uint64 sealed_column_person(const uint8 *buf, size_t len, int via,
+								   int category);
 
 #endif							/* GDPR_SEALED_H */

@@ -38,6 +38,7 @@
 #include "errors.h"
 #include "guard.h"
 #include "schema_check.h"
+#include "trigger.h"
 #include "utility_internal.h"
 
 /* ---------- which tables ---------- */
@@ -218,12 +219,7 @@ refuse(TableMap *map, const char *what)
 static bool
 is_own_trigger(const char *name)
 {
-	return name != NULL &&
-		(strcmp(name, GUARD_OPEN_TRIGGER) == 0 ||
-		 strcmp(name, GUARD_SEAL_TRIGGER) == 0 ||
-		 strcmp(name, GUARD_RELINK_TRIGGER) == 0 ||
-		 strcmp(name, GUARD_LATE_TRIGGER) == 0 ||
-		 strcmp(name, GUARD_DELETE_TRIGGER) == 0);
+	return name != NULL && guard_is_own_trigger(name);
 }
 
 static bool
@@ -756,6 +752,9 @@ utility_after_ddl(Node *stmt, List *relids)
 		{
 			refuse_new_unique(rel, map, stmt);
 			schema_check_protected(rel, map);
+			/* partitions get one, too */
+			if (IsA(stmt, CreateTrigStmt))
+				trigger_adapt(rel, ((CreateTrigStmt *) stmt)->trigname, true);
 			if (!list_member_oid(relids, lfirst_oid(lc)))
 			{
 				relation_close(rel, AccessShareLock);
@@ -763,12 +762,11 @@ utility_after_ddl(Node *stmt, List *relids)
 			}
 			if (IsA(stmt, CreateTrigStmt))
 				schema_check_trigger(rel, map,
-									 ((CreateTrigStmt *) stmt)->trigname,
-									 false);
+									 ((CreateTrigStmt *) stmt)->trigname);
 			if (IsA(stmt, RenameStmt) &&
 				((RenameStmt *) stmt)->renameType == OBJECT_TRIGGER)
 				schema_check_trigger(rel, map,
-									 ((RenameStmt *) stmt)->newname, true);
+									 ((RenameStmt *) stmt)->newname);
 			if (IsA(stmt, IndexStmt))
 				notice_useless_index(map, (IndexStmt *) stmt);
 		}

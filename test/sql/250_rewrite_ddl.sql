@@ -130,7 +130,7 @@ SELECT refused('ALTER TABLE base ADD g text GENERATED ALWAYS AS (upper(b)) STORE
 SELECT refused('CREATE PUBLICATION p FOR TABLE base WHERE (b > ''x'')', 'DROP PUBLICATION p');
 SELECT refused('CREATE PUBLICATION p FOR TABLE base (id, a)', 'DROP PUBLICATION p');
 SELECT refused('CREATE TABLE above (d text); ALTER TABLE base INHERIT above', 'ALTER TABLE base NO INHERIT above; DROP TABLE above');
-SELECT refused('CREATE RULE r AS ON INSERT TO base DO INSTEAD NOTHING', 'DROP RULE r ON base');
+SELECT refused('CREATE RULE r AS ON UPDATE TO base DO INSTEAD NOTHING', 'DROP RULE r ON base');
 SELECT refused('CREATE STATISTICS st ON (a || b), id FROM base', 'DROP STATISTICS st');
 SELECT refused('SELECT gdpr.declare_column(''base'', ''c'', ''contact'', searchable => true)', 'SELECT 1');
 SET client_min_messages = warning;

@@ -79,6 +79,7 @@ SELECT t::regtype, l FROM (VALUES
     ('cstring', ARRAY['''''', '''nosuch''']),
     ('gdpr.sealed', ARRAY['''AQYAAAoAAQECAwBESUdFU1RFRA==''']),
     ('"any"', ARRAY['1', '''x''']),
+    ('record', ARRAY['ROW(1, 2)', 'ROW()']),
     ('anyelement', ARRAY['1', 'ROW(1, 2)'])) v(t, ls), unnest(ls) l;
 -- every type that a function takes has some, but for those that no SQL can make a value of
 SELECT DISTINCT t.oid::regtype AS type_without_samples

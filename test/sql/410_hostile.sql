@@ -64,7 +64,7 @@ INSERT INTO hostile.attempt (statement) VALUES
     ('CREATE TEMP TABLE copies AS SELECT name FROM hostile.person'),
     ('CREATE INDEX ON hostile.person (name)'),
     ('CREATE STATISTICS hostile.s ON (lower(name)), (lower(kind)) FROM hostile.person'),
-    ('CREATE RULE r AS ON UPDATE TO hostile.person DO ALSO NOTIFY x');
+    ('CREATE RULE r AS ON UPDATE TO hostile.person DO INSTEAD NOTHING');
 GRANT SELECT ON hostile.attempt TO PUBLIC;
 SET ROLE test_app;
 SET gdpr.purpose = 'hostile_all';

@@ -96,7 +96,6 @@ BEGIN
     END IF;
     RETURN OLD;
 END $$;
-SET gdpr.acknowledge_sealed_triggers = on;
 CREATE TRIGGER angry BEFORE DELETE ON halfway.bill FOR EACH ROW EXECUTE FUNCTION halfway.angry();
 CREATE TRIGGER angry AFTER DELETE ON halfway.person FOR EACH ROW EXECUTE FUNCTION halfway.angry();
 UPDATE public.halfway_expected SET state = halfway.state();

@@ -23,3 +23,7 @@ CREATE FUNCTION gdpr_test.wake_worker()
 -- keystore from now on, die or fail.  Returns how many there were so far.
 CREATE FUNCTION gdpr_test.fault(point integer, kind text DEFAULT 'die_before', sticky boolean DEFAULT false)
     RETURNS integer LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'test_fault';
+
+-- A trigger function: notes what it is shown of the column that is its argument.
+CREATE FUNCTION gdpr_test.show_rows()
+    RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'test_show_rows';

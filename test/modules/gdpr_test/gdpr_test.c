@@ -4,10 +4,15 @@
  */
 #include "postgres.h"
 
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
 
 #include "keystore_internal.h"
 
@@ -23,6 +28,7 @@ PG_FUNCTION_INFO_V1(test_life);
 PG_FUNCTION_INFO_V1(test_caches_filled);
 PG_FUNCTION_INFO_V1(test_wake_worker);
 PG_FUNCTION_INFO_V1(test_fault);
+PG_FUNCTION_INFO_V1(test_show_rows);
 
 static const KeystoreAccess *
 keystore(void)
@@ -146,4 +152,72 @@ test_fault(PG_FUNCTION_ARGS)
 	*access->fault_count = 0;
 	*access->fault_point = PG_GETARG_INT32(0);
 	PG_RETURN_INT32(count);
+}
+
+/* ---------- a trigger function in C ---------- */
+
+static void
+show_slot(const char *what, TupleTableSlot *slot, int attnum)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (slot == NULL || TTS_EMPTY(slot))
+		return;
+	value = slot_getattr(slot, attnum, &isnull);
+	elog(NOTICE, "%s: %s", what, isnull ? "NULL" : TextDatumGetCString(value));
+}
+
+static void
+show_tuple(const char *what, HeapTuple tuple, TupleDesc desc, int attnum)
+{
+	char	   *value = tuple == NULL ? NULL : SPI_getvalue(tuple, desc, attnum);
+
+	if (tuple != NULL)
+		elog(NOTICE, "%s: %s", what, value != NULL ? value : "NULL");
+}
+
+static void
+show_store(const char *what, Tuplestorestate *store, TupleDesc desc, int attnum)
+{
+	TupleTableSlot *slot;
+
+	if (store == NULL)
+		return;
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	tuplestore_rescan(store);
+	while (tuplestore_gettupleslot(store, true, false, slot))
+		show_slot(what, slot, attnum);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Notes a column, of type text, in every form in which a trigger function in C
+ * is given rows.
+ */
+Datum
+test_show_rows(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	int			attnum;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "not called as a trigger");
+	desc = RelationGetDescr(trigger->tg_relation);
+	attnum = SPI_fnumber(desc, trigger->tg_trigger->tgargs[0]);
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	{
+		show_tuple("tuple", trigger->tg_trigtuple, desc, attnum);
+		show_slot("slot", trigger->tg_trigslot, attnum);
+		show_tuple("new tuple", trigger->tg_newtuple, desc, attnum);
+		show_slot("new slot", trigger->tg_newslot, attnum);
+	}
+	show_store("old table", trigger->tg_oldtable, desc, attnum);
+	show_store("new table", trigger->tg_newtable, desc, attnum);
+	if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }
