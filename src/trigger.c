@@ -230,7 +230,7 @@ void
 trigger_show_arriving(TableMap *table, Datum *values, bool *isnull,
 					  AttrNumber only)
 {
-	if (!isnull[table->sealed_attnum - 1] && !is_foreign(table, values, isnull))
+	if (!is_foreign(table, values, isnull))
 		(void) show_if_possible(table, values, isnull, only);
 }
 
