@@ -30,11 +30,8 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "replication/logicalworker.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -42,10 +39,9 @@
 #include "check.h"
 #include "errors.h"
 #include "form.h"
-#include "former.h"
 #include "guard.h"
+#include "guard_internal.h"
 #include "guard_mode.h"
-#include "keystore.h"
 #include "move.h"
 #include "policy.h"
 #include "reveal.h"
@@ -54,96 +50,11 @@
 #include "subject.h"
 #include "token.h"
 
-PG_FUNCTION_INFO_V1(gdpr_mark);
 PG_FUNCTION_INFO_V1(gdpr_guard_open);
 PG_FUNCTION_INFO_V1(gdpr_guard_seal);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink_late);
 PG_FUNCTION_INFO_V1(gdpr_guard_deleting);
-
-/* A row trigger's work on one row */
-typedef struct GuardRow
-{
-	Relation	rel;
-	TableMap   *table;
-	bool		insert;			/* of a new row, not of one that is moved */
-	bool		moved;			/* it comes from another partition */
-	MoveNews	news;			/* what happened to it there */
-	bool		leaves;			/* it goes to another partition */
-	HeapTuple	newtuple;
-	Datum	   *values;			/* NEW */
-	bool	   *isnull;
-	Datum	   *old_values;		/* OLD, as stored */
-	bool	   *old_isnull;
-	bytea	   *old;			/* OLD's envelope; NULL: OLD is not sealed */
-	StringInfoData old_rowkey;
-	bytea	   *sealed;			/* NEW.gdpr_sealed, NULL if that is NULL */
-	RowColumnState *states;
-	uint64	   *numbers;
-} GuardRow;
-
-/* ---------- marks ---------- */
-
-/*
- * gdpr.mark(envelope, ids of assigned columns, table) RETURNS gdpr.sealed
- *
- * What an UPDATE assigns to gdpr_sealed: the ids alone, since the guard takes
- * the envelope from OLD.
- */
-Datum
-gdpr_mark(PG_FUNCTION_ARGS)
-{
-	bytea	   *ids;
-	bytea	   *result;
-	int			len;
-
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
-	ids = PG_GETARG_BYTEA_PP(1);
-	len = VARSIZE_ANY_EXHDR(ids);
-	result = palloc(VARHDRSZ + 1 + len);
-	SET_VARSIZE(result, VARHDRSZ + 1 + len);
-	*(uint8 *) VARDATA(result) = ENVELOPE_MARKED;
-	memcpy(VARDATA(result) + 1, VARDATA_ANY(ids), len);
-	PG_RETURN_BYTEA_P(result);
-}
-
-static uint8
-version_of(const bytea *sealed)
-{
-	return VARSIZE_ANY_EXHDR(sealed) > 0 ? *(uint8 *) VARDATA_ANY(sealed) : 0;
-}
-
-/*
- * Is it an UPDATE of the application that assigns personal columns?  While the
- * mode is another, triggers run such statements, which the mode is not for.
- */
-static bool
-is_marked(const GuardRow *row)
-{
-	uint8		version = row->sealed == NULL ? 0 : version_of(row->sealed);
-
-	return version == ENVELOPE_MARKED || version == ENVELOPE_OPENED;
-}
-
-static bool
-mark_contains(const bytea *mark, int32 id)
-{
-	const char *p = VARDATA_ANY(mark) + 1;
-	const char *end = VARDATA_ANY(mark) + VARSIZE_ANY_EXHDR(mark);
-
-	for (; p + 4 <= end; p += 4)
-	{
-		uint32		n;
-
-		memcpy(&n, p, 4);
-		if ((int32) pg_ntoh32(n) == id)
-			return true;
-	}
-	return false;
-}
-
-/* ---------- the row ---------- */
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -153,154 +64,6 @@ trigger_data(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function was not called as a trigger")));
 	return (TriggerData *) fcinfo->context;
-}
-
-static TableMap *
-guarded_table(Relation rel)
-{
-	TableMap   *table = datamap_lookup(RelationGetRelid(rel));
-
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("table \"%s\" has a guard but is not protected in the data map",
-						RelationGetRelationName(rel)),
-				 errhint("Restore the tables of schema gdpr from the same backup as the table.")));
-	return table;
-}
-
-static void
-deform(Relation rel, HeapTuple tuple, Datum **values, bool **isnull)
-{
-	int			natts = RelationGetDescr(rel)->natts;
-
-	*values = palloc(sizeof(Datum) * natts);
-	*isnull = palloc(sizeof(bool) * natts);
-	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *isnull);
-}
-
-/* What NEW is compared with. */
-static void
-begin_old(GuardRow *row, HeapTuple tuple)
-{
-	int			sealed_att = row->table->sealed_attnum - 1;
-
-	deform(row->rel, tuple, &row->old_values, &row->old_isnull);
-	if (!row->old_isnull[sealed_att])
-		row->old = DatumGetByteaPP(row->old_values[sealed_att]);
-	else if (!datamap_may_be_open(row->table))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_NOT_SEALED),
-				 errmsg("a row of protected table \"%s\" is not sealed",
-						RelationGetRelationName(row->rel))));
-	initStringInfo(&row->old_rowkey);
-	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
-}
-
-static void
-begin_row(TriggerData *trigger, GuardRow *row)
-{
-	int			sealed_att;
-	HeapTuple	tuple;
-
-	memset(row, 0, sizeof(*row));
-	row->rel = trigger->tg_relation;
-	row->table = guarded_table(row->rel);
-	sealed_att = row->table->sealed_attnum - 1;
-	row->insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	row->newtuple = row->insert ? trigger->tg_trigtuple : trigger->tg_newtuple;
-	deform(row->rel, row->newtuple, &row->values, &row->isnull);
-	if (!row->isnull[sealed_att])
-		row->sealed = DatumGetByteaPP(row->values[sealed_att]);
-	if (!row->insert)
-	{
-		begin_old(row, trigger->tg_trigtuple);
-		return;
-	}
-	if (row->sealed == NULL || !row->rel->rd_rel->relispartition)
-		return;
-
-	/* a row that is moved: its OLD is what the other partition's guard made */
-	tuple = move_kept(row->sealed, &row->news);
-	if (tuple == NULL &&
-		move_take(row->rel, row->table, row->newtuple, &row->news))
-		tuple = row->newtuple;
-	if (tuple == NULL)
-		return;
-	row->insert = false;
-	row->moved = true;
-	begin_old(row, tuple);
-}
-
-/* NEW with the personal columns as they are in row, and the envelope or NULL. */
-static HeapTuple
-finish_row(GuardRow *row, bytea *sealed)
-{
-	int			n = row->table->ncolumns;
-	int		   *atts = palloc(sizeof(int) * (n + 1));
-	Datum	   *values = palloc(sizeof(Datum) * (n + 1));
-	bool	   *isnull = palloc(sizeof(bool) * (n + 1));
-	int			i;
-
-	for (i = 0; i < n; i++)
-	{
-		atts[i] = row->table->columns[i].attnum;
-		values[i] = row->values[atts[i] - 1];
-		isnull[i] = row->isnull[atts[i] - 1];
-	}
-	atts[n] = row->table->sealed_attnum;
-	values[n] = PointerGetDatum(sealed);
-	isnull[n] = sealed == NULL;
-	return heap_modify_tuple_by_cols(row->newtuple,
-									 RelationGetDescr(row->rel), n + 1, atts,
-									 values, isnull);
-}
-
-static bool
-image_equal(Relation rel, AttrNumber attnum, Datum a, bool anull, Datum b,
-			bool bnull)
-{
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
-												attnum - 1);
-
-	if (anull || bnull)
-		return anull == bnull;
-	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
-}
-
-/* Is NEW.gdpr_sealed that of OLD? */
-static bool
-same_envelope(const GuardRow *row)
-{
-	return image_equal(row->rel, row->table->sealed_attnum,
-					   PointerGetDatum(row->sealed), row->sealed == NULL,
-					   PointerGetDatum(row->old), row->old == NULL);
-}
-
-/*
- * What the session is shown of a column of OLD.  asked: the statement names
- * the column.
- */
-static Datum
-shown_value(GuardRow *row, ColumnMap *column, bool asked, bool *isnull)
-{
-	const uint8 *rowkey = (uint8 *) row->old_rowkey.data;
-	size_t		rowkeylen = row->old_rowkey.len;
-	int			att = column->attnum - 1;
-	const uint8 *buf;
-	size_t		len;
-
-	if (row->old == NULL && asked)
-		return reveal_open(column, row->old_values[att], row->old_isnull[att],
-						   false, isnull);
-	if (row->old == NULL)
-		return reveal_open_permitted(column, row->old_values[att],
-									 row->old_isnull[att], isnull);
-	buf = (uint8 *) VARDATA_ANY(row->old);
-	len = VARSIZE_ANY_EXHDR(row->old);
-	if (asked)
-		return reveal_shown(column, buf, len, rowkey, rowkeylen, false, isnull);
-	return reveal_permitted(column, buf, len, rowkey, rowkeylen, isnull);
 }
 
 /* ---------- opening ---------- */
@@ -360,13 +123,13 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 	if (!has_other_triggers(trigger->tg_relation, insert) || IsLogicalWorker() ||
 		(insert && datamap_lookup(RelationGetRelid(trigger->tg_relation)) == NULL))
 		return PointerGetDatum(unchanged);
-	begin_row(trigger, &row);
+	guard_begin_row(trigger, &row);
 	if (row.insert)
 		return PointerGetDatum(unchanged);
-	marked = is_marked(&row);
+	marked = guard_is_marked(&row);
 	if (guard_mode().task != GUARD_APPLICATION && !marked && !row.moved)
 		return PointerGetDatum(unchanged);
-	if (!marked && !same_envelope(&row))
+	if (!marked && !guard_same_envelope(&row))
 		return PointerGetDatum(unchanged);	/* arrives sealed */
 
 	for (i = 0; i < row.table->ncolumns; i++)
@@ -374,121 +137,17 @@ gdpr_guard_open(PG_FUNCTION_ARGS)
 		ColumnMap  *column = &row.table->columns[i];
 		int			att = column->attnum - 1;
 
-		if (marked && mark_contains(row.sealed, column->id))
+		if (marked && guard_mark_contains(row.sealed, column->id))
 			continue;
-		if (!image_equal(row.rel, column->attnum, row.values[att],
-						 row.isnull[att], row.old_values[att],
-						 row.old_isnull[att]))
+		if (!guard_image_equal(row.rel, column->attnum, row.values[att],
+							   row.isnull[att], row.old_values[att],
+							   row.old_isnull[att]))
 			return PointerGetDatum(unchanged);	/* ~gdpr_seal refuses it */
-		row.values[att] = shown_value(&row, column, false, &row.isnull[att]);
+		row.values[att] = guard_shown_value(&row, column, false, &row.isnull[att]);
 	}
 	if (row.moved)
 		move_keep(unchanged, row.old, row.news);
-	return PointerGetDatum(finish_row(&row, opened_mark(&row)));
-}
-
-/* ---------- numbers ---------- */
-
-static bool
-link_unchanged(GuardRow *row, const LinkMap *link)
-{
-	return row->old != NULL && guard_mode().task != GUARD_RELINK &&
-		subject_link_equal(row->rel, link, row->values, row->isnull,
-						   row->old_values, row->old_isnull);
-}
-
-static uint64
-old_person(const GuardRow *row)
-{
-	EnvelopeHeader header;
-
-	if (row->old == NULL)
-		return 0;
-	if (!envelope_read_header((uint8 *) VARDATA_ANY(row->old),
-							  VARSIZE_ANY_EXHDR(row->old), &header))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DAMAGED),
-				 errmsg("a row of table \"%s\" has a damaged envelope",
-						RelationGetRelationName(row->rel))));
-	return sealed_person(header.number);
-}
-
-/* The person whose value a column of OLD is; the row's if it has none. */
-static uint64
-old_column_person(const GuardRow *row, int via, int category)
-{
-	uint64		person = row->old == NULL ? 0 :
-		sealed_column_person((uint8 *) VARDATA_ANY(row->old),
-							 VARSIZE_ANY_EXHDR(row->old), via, category);
-
-	return person != 0 ? person : old_person(row);
-}
-
-/* Whose row it is. */
-static uint64
-row_number(GuardRow *row)
-{
-	LinkMap    *link = &row->table->links[0];
-	uint64		number;
-
-	if (!OidIsValid(link->parent_relid) ||
-		subject_link_is_null(link, row->isnull))
-	{
-		/* a person of its own */
-		if (row->old != NULL)
-		{
-			bool		was_own = !OidIsValid(link->parent_relid) ||
-				subject_link_is_null(link, row->old_isnull);
-
-			/* while forget() runs, a link that goes NULL does not rescue */
-			if (was_own || (guard_mode().task == GUARD_FORGET &&
-							old_person(row) == guard_mode().person))
-				return old_person(row);
-		}
-		number = row->insert ?
-			subject_expected(row->rel, row->table, row->values, row->isnull) :
-			former_number_of(row->table->relid, &row->old_rowkey);
-		return number != 0 ? number : keystore_next_number();
-	}
-	if (link_unchanged(row, link))
-		return old_person(row);
-	return subject_of_parent(row->table, link, row->values, row->isnull, true);
-}
-
-/* The numbers of all links; after the states of the columns are known. */
-static void
-resolve_numbers(GuardRow *row)
-{
-	int			i;
-	int			j;
-
-	row->numbers = palloc(sizeof(uint64) * row->table->nlinks);
-	if (row->insert && row->old != NULL)
-	{
-		/* it arrived sealed: whose it is stays */
-		for (i = 0; i < row->table->nlinks; i++)
-			row->numbers[i] = old_column_person(row, row->table->links[i].via, -1);
-		row->numbers[0] = old_person(row);
-		return;
-	}
-	row->numbers[0] = row_number(row);
-	for (i = 1; i < row->table->nlinks; i++)
-	{
-		LinkMap    *link = &row->table->links[i];
-		bool		set = false;
-
-		for (j = 0; j < row->table->ncolumns; j++)
-			set |= row->table->columns[j].link == link &&
-				row->states[j] == ROW_SET;
-		if (!row->insert && (guard_mode().task == GUARD_FORGET ||
-							 (link_unchanged(row, link) && !set)))
-			row->numbers[i] = old_column_person(row, link->via, -1);
-		else if (subject_link_is_null(link, row->isnull))
-			row->numbers[i] = row->numbers[0];
-		else
-			row->numbers[i] = subject_of_parent(row->table, link, row->values,
-												row->isnull, true);
-	}
+	return PointerGetDatum(guard_finish_row(&row, opened_mark(&row)));
 }
 
 /* ---------- states ---------- */
@@ -498,18 +157,18 @@ static RowColumnState
 assigned_state(GuardRow *row, ColumnMap *column)
 {
 	int			att = column->attnum - 1;
-	bool		asked = version_of(row->sealed) == ENVELOPE_MARKED;
+	bool		asked = guard_mark_version(row->sealed) == ENVELOPE_MARKED;
 	bool		shown_isnull;
-	Datum		shown = shown_value(row, column, asked, &shown_isnull);
+	Datum		shown = guard_shown_value(row, column, asked, &shown_isnull);
 
-	if (image_equal(row->rel, column->attnum, row->values[att],
-					row->isnull[att], shown, shown_isnull))
+	if (guard_image_equal(row->rel, column->attnum, row->values[att],
+						  row->isnull[att], shown, shown_isnull))
 	{
 		row->values[att] = row->old_values[att];
 		row->isnull[att] = row->old_isnull[att];
 		return ROW_KEEP;
 	}
-	if (policy_decide(column, old_column_person(row, column->via,
+	if (policy_decide(column, guard_old_column_person(row, column->via,
 												column->category)) != POLICY_REVEAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
@@ -552,7 +211,7 @@ update_states(GuardRow *row)
 
 	if (row->sealed == NULL && row->old != NULL)
 		refuse_physical_write(row, GUARD_SEALED_COLUMN);
-	version = row->sealed == NULL ? 0 : version_of(row->sealed);
+	version = row->sealed == NULL ? 0 : guard_mark_version(row->sealed);
 	/* the publisher sealed and checked it, also if no value changed */
 	if (IsLogicalWorker() && row->sealed != NULL &&
 		row_is_sealed(row->table, row->values, row->isnull,
@@ -560,7 +219,7 @@ update_states(GuardRow *row)
 					  VARSIZE_ANY_EXHDR(row->sealed)))
 		return false;
 	if (version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
-		!same_envelope(row))
+		!guard_same_envelope(row))
 	{
 		if (!row_is_sealed(row->table, row->values, row->isnull,
 						   (uint8 *) VARDATA_ANY(row->sealed),
@@ -576,11 +235,11 @@ update_states(GuardRow *row)
 
 		if (version == ENVELOPE_OPENED ||
 			(version == ENVELOPE_MARKED &&
-			 mark_contains(row->sealed, column->id)))
+			 guard_mark_contains(row->sealed, column->id)))
 			row->states[i] = assigned_state(row, column);
-		else if (!image_equal(row->rel, column->attnum, row->values[att],
-							  row->isnull[att], row->old_values[att],
-							  row->old_isnull[att]))
+		else if (!guard_image_equal(row->rel, column->attnum, row->values[att],
+									row->isnull[att], row->old_values[att],
+									row->old_isnull[att]))
 			refuse_physical_write(row, column->name);
 	}
 	return true;
@@ -595,10 +254,10 @@ by_application(GuardRow *row)
 {
 	if (guard_mode().task == GUARD_APPLICATION || row->insert)
 		return true;
-	return is_marked(row) &&
+	return guard_is_marked(row) &&
 		!(guard_mode().task == GUARD_FORGET && guard_mode().category < 0 &&
 		  row->table->on_forget != FORGET_KEEP &&
-		  old_person(row) == guard_mode().person);
+		  guard_old_person(row) == guard_mode().person);
 }
 
 /*
@@ -633,8 +292,8 @@ forget_states(GuardRow *row)
 
 		if (!rescued &&
 			(guard_mode().category < 0 || guard_mode().category == column->category) &&
-			(column->via == 0 ? old_person(row) :
-			 old_column_person(row, column->via, column->category)) == guard_mode().person)
+			(column->via == 0 ? guard_old_person(row) :
+			 guard_old_column_person(row, column->via, column->category)) == guard_mode().person)
 			row->states[i] = ROW_ERASE;
 	}
 }
@@ -744,9 +403,9 @@ key_changed(GuardRow *row)
 	{
 		AttrNumber	key = row->table->keys[i];
 
-		if (!image_equal(row->rel, key, row->values[key - 1],
-						 row->isnull[key - 1], row->old_values[key - 1],
-						 row->old_isnull[key - 1]))
+		if (!guard_image_equal(row->rel, key, row->values[key - 1],
+							   row->isnull[key - 1], row->old_values[key - 1],
+							   row->old_isnull[key - 1]))
 			return true;
 	}
 	return false;
@@ -784,8 +443,8 @@ choose_form(GuardRow *row, bool application)
 			changed[i] = datamap_column_at(table, i + 1) == NULL &&
 				!TupleDescAttr(RelationGetDescr(row->rel), i)->attisdropped &&
 				i + 1 != table->sealed_attnum &&
-				!image_equal(row->rel, i + 1, row->values[i], row->isnull[i],
-							 row->old_values[i], row->old_isnull[i]);
+				!guard_image_equal(row->rel, i + 1, row->values[i], row->isnull[i],
+								   row->old_values[i], row->old_isnull[i]);
 		for (i = 0; i < table->ncolumns; i++)
 			changed[table->columns[i].attnum - 1] = row->states[i] == ROW_SET;
 	}
@@ -816,7 +475,7 @@ store_open(GuardRow *row)
 			row->isnull[att] = isnull[att];
 		}
 	}
-	return finish_row(row, NULL);
+	return guard_finish_row(row, NULL);
 }
 
 /* ---------- sealing ---------- */
@@ -936,7 +595,7 @@ decide_states(GuardRow *row, bool application)
 			row->states[i] = ROW_SET;
 		return true;
 	}
-	if (row->moved && !is_marked(row))
+	if (row->moved && !guard_is_marked(row))
 	{
 		/* the constraints of its new partition */
 		require_not_null(row);
@@ -947,7 +606,7 @@ decide_states(GuardRow *row, bool application)
 	if (!application && guard_mode().task == GUARD_RELINK)
 		keep_stored(row);
 	else if (!application &&
-			 (guard_mode().erase || old_person(row) == guard_mode().person))
+			 (guard_mode().erase || guard_old_person(row) == guard_mode().person))
 	{
 		keep_stored(row);
 		forget_states(row);
@@ -970,7 +629,7 @@ store_sealed(GuardRow *row, int form)
 	for (i = 0; row->old == NULL && i < row->table->ncolumns; i++)
 		if (row->states[i] == ROW_KEEP)
 			row->states[i] = ROW_SET;
-	resolve_numbers(row);
+	guard_resolve_numbers(row);
 	seal.table = row->table;
 	seal.values = row->values;
 	seal.isnull = row->isnull;
@@ -989,10 +648,10 @@ store_sealed(GuardRow *row, int form)
 		(expected != 0 || subject_is_awaited(row->table)))
 		row->news.relink = true;
 	else if (!row->insert && row->old != NULL &&
-			 row->numbers[0] != old_person(row))
+			 row->numbers[0] != guard_old_person(row))
 		row->news.relink = true;
 	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE);
-	return finish_row(row, sealed);
+	return guard_finish_row(row, sealed);
 }
 
 /* What is stored. */
@@ -1019,7 +678,7 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 
 	if (precedes_map(trigger))
 		return PointerGetDatum(trigger->tg_trigtuple);
-	begin_row(trigger, &row);
+	guard_begin_row(trigger, &row);
 	row.states = palloc0(sizeof(RowColumnState) * row.table->ncolumns);
 	application = by_application(&row);
 	result = row.newtuple;
@@ -1052,11 +711,11 @@ Datum
 gdpr_guard_relink(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
-	TableMap   *table = guarded_table(trigger->tg_relation);
+	TableMap   *table = guard_table(trigger->tg_relation);
 	Datum	   *values;
 	bool	   *isnull;
 
-	deform(trigger->tg_relation, trigger->tg_newtuple, &values, &isnull);
+	guard_deform(trigger->tg_relation, trigger->tg_newtuple, &values, &isnull);
 	subject_relink_children(table, trigger->tg_relation, values, isnull);
 	PG_RETURN_POINTER(NULL);
 }

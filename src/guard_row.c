@@ -1,0 +1,326 @@
+/*
+ * guard_row.c
+ *		The row that a guard works on: reading NEW and OLD, what the session is
+ *		shown of it, and whose it is.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+#include "errors.h"
+#include "former.h"
+#include "guard_internal.h"
+#include "guard_mode.h"
+#include "keystore.h"
+#include "reveal.h"
+#include "sealed.h"
+#include "subject.h"
+
+PG_FUNCTION_INFO_V1(gdpr_mark);
+
+/* ---------- marks ---------- */
+
+/*
+ * gdpr.mark(envelope, ids of assigned columns, table) RETURNS gdpr.sealed
+ *
+ * What an UPDATE assigns to gdpr_sealed: the ids alone, since the guard takes
+ * the envelope from OLD.
+ */
+Datum
+gdpr_mark(PG_FUNCTION_ARGS)
+{
+	bytea	   *ids;
+	bytea	   *result;
+	int			len;
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	ids = PG_GETARG_BYTEA_PP(1);
+	len = VARSIZE_ANY_EXHDR(ids);
+	result = palloc(VARHDRSZ + 1 + len);
+	SET_VARSIZE(result, VARHDRSZ + 1 + len);
+	*(uint8 *) VARDATA(result) = ENVELOPE_MARKED;
+	memcpy(VARDATA(result) + 1, VARDATA_ANY(ids), len);
+	PG_RETURN_BYTEA_P(result);
+}
+
+uint8
+guard_mark_version(const bytea *sealed)
+{
+	return VARSIZE_ANY_EXHDR(sealed) > 0 ? *(uint8 *) VARDATA_ANY(sealed) : 0;
+}
+
+bool
+guard_is_marked(const GuardRow *row)
+{
+	uint8		version = row->sealed == NULL ? 0 : guard_mark_version(row->sealed);
+
+	return version == ENVELOPE_MARKED || version == ENVELOPE_OPENED;
+}
+
+bool
+guard_mark_contains(const bytea *mark, int32 id)
+{
+	const char *p = VARDATA_ANY(mark) + 1;
+	const char *end = VARDATA_ANY(mark) + VARSIZE_ANY_EXHDR(mark);
+
+	for (; p + 4 <= end; p += 4)
+	{
+		uint32		n;
+
+		memcpy(&n, p, 4);
+		if ((int32) pg_ntoh32(n) == id)
+			return true;
+	}
+	return false;
+}
+
+/* ---------- the row ---------- */
+
+TableMap *
+guard_table(Relation rel)
+{
+	TableMap   *table = datamap_lookup(RelationGetRelid(rel));
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table \"%s\" has a guard but is not protected in the data map",
+						RelationGetRelationName(rel)),
+				 errhint("Restore the tables of schema gdpr from the same backup as the table.")));
+	return table;
+}
+
+void
+guard_deform(Relation rel, HeapTuple tuple, Datum **values, bool **isnull)
+{
+	int			natts = RelationGetDescr(rel)->natts;
+
+	*values = palloc(sizeof(Datum) * natts);
+	*isnull = palloc(sizeof(bool) * natts);
+	heap_deform_tuple(tuple, RelationGetDescr(rel), *values, *isnull);
+}
+
+/* What NEW is compared with. */
+static void
+begin_old(GuardRow *row, HeapTuple tuple)
+{
+	int			sealed_att = row->table->sealed_attnum - 1;
+
+	guard_deform(row->rel, tuple, &row->old_values, &row->old_isnull);
+	if (!row->old_isnull[sealed_att])
+		row->old = DatumGetByteaPP(row->old_values[sealed_att]);
+	else if (!datamap_may_be_open(row->table))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_SEALED),
+				 errmsg("a row of protected table \"%s\" is not sealed",
+						RelationGetRelationName(row->rel))));
+	initStringInfo(&row->old_rowkey);
+	row_key(row->table, row->old_values, row->old_isnull, &row->old_rowkey);
+}
+
+void
+guard_begin_row(TriggerData *trigger, GuardRow *row)
+{
+	int			sealed_att;
+	HeapTuple	tuple;
+
+	memset(row, 0, sizeof(*row));
+	row->rel = trigger->tg_relation;
+	row->table = guard_table(row->rel);
+	sealed_att = row->table->sealed_attnum - 1;
+	row->insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	row->newtuple = row->insert ? trigger->tg_trigtuple : trigger->tg_newtuple;
+	guard_deform(row->rel, row->newtuple, &row->values, &row->isnull);
+	if (!row->isnull[sealed_att])
+		row->sealed = DatumGetByteaPP(row->values[sealed_att]);
+	if (!row->insert)
+	{
+		begin_old(row, trigger->tg_trigtuple);
+		return;
+	}
+	if (row->sealed == NULL || !row->rel->rd_rel->relispartition)
+		return;
+
+	/* a row that is moved: its OLD is what the other partition's guard made */
+	tuple = move_kept(row->sealed, &row->news);
+	if (tuple == NULL &&
+		move_take(row->rel, row->table, row->newtuple, &row->news))
+		tuple = row->newtuple;
+	if (tuple == NULL)
+		return;
+	row->insert = false;
+	row->moved = true;
+	begin_old(row, tuple);
+}
+
+HeapTuple
+guard_finish_row(GuardRow *row, bytea *sealed)
+{
+	int			n = row->table->ncolumns;
+	int		   *atts = palloc(sizeof(int) * (n + 1));
+	Datum	   *values = palloc(sizeof(Datum) * (n + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (n + 1));
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		atts[i] = row->table->columns[i].attnum;
+		values[i] = row->values[atts[i] - 1];
+		isnull[i] = row->isnull[atts[i] - 1];
+	}
+	atts[n] = row->table->sealed_attnum;
+	values[n] = PointerGetDatum(sealed);
+	isnull[n] = sealed == NULL;
+	return heap_modify_tuple_by_cols(row->newtuple,
+									 RelationGetDescr(row->rel), n + 1, atts,
+									 values, isnull);
+}
+
+bool
+guard_image_equal(Relation rel, AttrNumber attnum, Datum a, bool anull,
+				  Datum b, bool bnull)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel),
+												attnum - 1);
+
+	if (anull || bnull)
+		return anull == bnull;
+	return datum_image_eq(a, b, attribute->attbyval, attribute->attlen);
+}
+
+bool
+guard_same_envelope(const GuardRow *row)
+{
+	return guard_image_equal(row->rel, row->table->sealed_attnum,
+					   PointerGetDatum(row->sealed), row->sealed == NULL,
+					   PointerGetDatum(row->old), row->old == NULL);
+}
+
+Datum
+guard_shown_value(GuardRow *row, ColumnMap *column, bool asked, bool *isnull)
+{
+	const uint8 *rowkey = (uint8 *) row->old_rowkey.data;
+	size_t		rowkeylen = row->old_rowkey.len;
+	int			att = column->attnum - 1;
+	const uint8 *buf;
+	size_t		len;
+
+	if (row->old == NULL && asked)
+		return reveal_open(column, row->old_values[att], row->old_isnull[att],
+						   false, isnull);
+	if (row->old == NULL)
+		return reveal_open_permitted(column, row->old_values[att],
+									 row->old_isnull[att], isnull);
+	buf = (uint8 *) VARDATA_ANY(row->old);
+	len = VARSIZE_ANY_EXHDR(row->old);
+	if (asked)
+		return reveal_shown(column, buf, len, rowkey, rowkeylen, false, isnull);
+	return reveal_permitted(column, buf, len, rowkey, rowkeylen, isnull);
+}
+
+/* ---------- numbers ---------- */
+
+static bool
+link_unchanged(GuardRow *row, const LinkMap *link)
+{
+	return row->old != NULL && guard_mode().task != GUARD_RELINK &&
+		subject_link_equal(row->rel, link, row->values, row->isnull,
+						   row->old_values, row->old_isnull);
+}
+
+uint64
+guard_old_person(const GuardRow *row)
+{
+	EnvelopeHeader header;
+
+	if (row->old == NULL)
+		return 0;
+	if (!envelope_read_header((uint8 *) VARDATA_ANY(row->old),
+							  VARSIZE_ANY_EXHDR(row->old), &header))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DAMAGED),
+				 errmsg("a row of table \"%s\" has a damaged envelope",
+						RelationGetRelationName(row->rel))));
+	return sealed_person(header.number);
+}
+
+uint64
+guard_old_column_person(const GuardRow *row, int via, int category)
+{
+	uint64		person = row->old == NULL ? 0 :
+		sealed_column_person((uint8 *) VARDATA_ANY(row->old),
+							 VARSIZE_ANY_EXHDR(row->old), via, category);
+
+	return person != 0 ? person : guard_old_person(row);
+}
+
+/* Whose row it is. */
+static uint64
+row_number(GuardRow *row)
+{
+	LinkMap    *link = &row->table->links[0];
+	uint64		number;
+
+	if (!OidIsValid(link->parent_relid) ||
+		subject_link_is_null(link, row->isnull))
+	{
+		/* a person of its own */
+		if (row->old != NULL)
+		{
+			bool		was_own = !OidIsValid(link->parent_relid) ||
+				subject_link_is_null(link, row->old_isnull);
+
+			/* while forget() runs, a link that goes NULL does not rescue */
+			if (was_own || (guard_mode().task == GUARD_FORGET &&
+							guard_old_person(row) == guard_mode().person))
+				return guard_old_person(row);
+		}
+		number = row->insert ?
+			subject_expected(row->rel, row->table, row->values, row->isnull) :
+			former_number_of(row->table->relid, &row->old_rowkey);
+		return number != 0 ? number : keystore_next_number();
+	}
+	if (link_unchanged(row, link))
+		return guard_old_person(row);
+	return subject_of_parent(row->table, link, row->values, row->isnull, true);
+}
+
+void
+guard_resolve_numbers(GuardRow *row)
+{
+	int			i;
+	int			j;
+
+	row->numbers = palloc(sizeof(uint64) * row->table->nlinks);
+	if (row->insert && row->old != NULL)
+	{
+		/* it arrived sealed: whose it is stays */
+		for (i = 0; i < row->table->nlinks; i++)
+			row->numbers[i] = guard_old_column_person(row, row->table->links[i].via, -1);
+		row->numbers[0] = guard_old_person(row);
+		return;
+	}
+	row->numbers[0] = row_number(row);
+	for (i = 1; i < row->table->nlinks; i++)
+	{
+		LinkMap    *link = &row->table->links[i];
+		bool		set = false;
+
+		for (j = 0; j < row->table->ncolumns; j++)
+			set |= row->table->columns[j].link == link &&
+				row->states[j] == ROW_SET;
+		if (!row->insert && (guard_mode().task == GUARD_FORGET ||
+							 (link_unchanged(row, link) && !set)))
+			row->numbers[i] = guard_old_column_person(row, link->via, -1);
+		else if (subject_link_is_null(link, row->isnull))
+			row->numbers[i] = row->numbers[0];
+		else
+			row->numbers[i] = subject_of_parent(row->table, link, row->values,
+												row->isnull, true);
+	}
+}
