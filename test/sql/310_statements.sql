@@ -111,6 +111,12 @@ SET gdpr.purpose = '';
 SELECT count(email), count(*) FROM contact WHERE upper(email) IS NULL;
 SET gdpr.purpose = 'rewrite';
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather; RESET parallel_leader_participation;
+-- compiled expressions, where the server has a compiler
+SET jit = on; SET jit_above_cost = 0; SET jit_inline_above_cost = 0; SET jit_optimize_above_cost = 0;
+SELECT rw.same('SELECT name, count(*), max(email) FROM contact WHERE upper(email) > ''U'' GROUP BY name ORDER BY name');
+SELECT rw.same('SELECT c.*, o.item FROM contact c LEFT JOIN orders o ON o.mail = c.email WHERE c.email IN (''u2@x.nl'', ''u3@x.nl'') ORDER BY c.id, o.id');
+SET search_path = rw_crm;
+RESET jit; RESET jit_above_cost; RESET jit_inline_above_cost; RESET jit_optimize_above_cost;
 -- COPY in every format, with WHERE and lists, and back
 \getenv results PG_ABS_BUILDDIR
 \set file :results '/results/310_statements.data'

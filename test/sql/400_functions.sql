@@ -186,8 +186,19 @@ INSERT INTO guest.mine VALUES (1);
 DROP TRIGGER t ON guest.mine;
 CREATE TRIGGER t AFTER INSERT ON guest.mine FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_open();
 INSERT INTO guest.mine VALUES (1);
-SELECT gdpr.sealed_recv(NULL);
-SELECT gdpr.recheck_support(NULL);
+DO $$
+DECLARE
+    call text;
+BEGIN
+    FOREACH call IN ARRAY ARRAY['gdpr.sealed_recv(NULL)', 'gdpr.recheck_support(NULL)'] LOOP
+        BEGIN
+            EXECUTE 'SELECT ' || call;
+            RAISE INFO '% is possible', call;
+        EXCEPTION WHEN feature_not_supported OR undefined_function THEN
+            NULL;               -- nobody makes a value of type internal
+        END;
+    END LOOP;
+END $$;
 
 DROP SCHEMA guest CASCADE;
 DROP SCHEMA calls CASCADE;

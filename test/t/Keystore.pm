@@ -34,6 +34,7 @@ gdpr.keystore_directory = '$keys'
 gdpr.worker_naptime = 100
 max_prepared_transactions = 5
 restart_after_crash = on
+jit = off
 EOC
 	return $node;
 }
