@@ -262,7 +262,7 @@ form_choose(Relation rel, TableMap *table, Datum *values, bool *isnull,
 	/* it changes its form: so all of its values move */
 	if (changed != NULL)
 	{
-		indexes = unique_indexes(rel, table, NULL, &columns);
+		list_free(unique_indexes(rel, table, NULL, &columns));
 		(void) lock_values(table, columns, values, isnull, true);
 	}
 	return other;

@@ -218,7 +218,8 @@ update_states(GuardRow *row)
 					  (uint8 *) VARDATA_ANY(row->sealed),
 					  VARSIZE_ANY_EXHDR(row->sealed)))
 		return false;
-	if (version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
+	if (row->sealed != NULL &&
+		version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
 		!guard_same_envelope(row))
 	{
 		if (!row_is_sealed(row->table, row->values, row->isnull,

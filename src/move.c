@@ -247,7 +247,7 @@ hash_row(Relation rel, TableMap *table, HeapTuple tuple, uint8 hash[32])
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	StringInfoData image;
-	AttrNumber	attnum;
+	int			attnum;
 
 	initStringInfo(&image);
 	appendBinaryStringInfo(&image, (char *) &table->id, sizeof(table->id));

@@ -79,6 +79,7 @@ spec_in(const Check *check, Node *expr, int varno)
 		return check->ncols > 0 ? &check->cols[0] : NULL;
 	for (int i = 0; i < check->ncols; i++)
 	{
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as above */
 		if (bms_is_member(check->cols[i].attnum -
 						  FirstLowInvalidHeapAttributeNumber, attnums))
 			return &check->cols[i];
