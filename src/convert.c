@@ -92,7 +92,7 @@ sealed_number(const bytea *sealed)
 /* The numbers of a row that is not sealed.  False: not now. */
 static bool
 new_numbers(TableMap *table, const Datum *values, const bool *isnull,
-			bool may_wait, uint64 *numbers)
+			ConvertFor purpose, uint64 *numbers)
 {
 	int			i;
 
@@ -103,17 +103,28 @@ new_numbers(TableMap *table, const Datum *values, const bool *isnull,
 		if (!OidIsValid(link->parent_relid) ||
 			subject_link_is_null(link, isnull))
 			numbers[i] = i == 0 ? own_number(table, values, isnull) : numbers[0];
-		else if (may_wait)
+		else if (purpose == CONVERT_TABLE)
 			numbers[i] = subject_of_parent(table, link, values, isnull, false);
-		else if ((numbers[i] = subject_of_parent_nowait(table, link, values)) == 0)
+		else if ((numbers[i] = subject_of_parent_nowait(table, link, values,
+														purpose == CONVERT_FORGET)) == 0)
 			return false;
 	}
 	return true;
 }
 
+/* Can values of a person not be sealed any more? */
+static bool
+was_forgotten(const TableMap *table, uint64 number)
+{
+	if (table->on_forget == FORGET_KEEP)
+		number |= KEYSTORE_KEEP_BIT;
+	return keystore_life(number) == KEYSTORE_FORGOTTEN;
+}
+
 /* Seal one row, anew if it is: values become what is stored. */
 static bool
-seal_row(TableMap *table, Datum *values, bool *isnull, int form, bool may_wait)
+seal_row(TableMap *table, Datum *values, bool *isnull, int form,
+		 ConvertFor purpose)
 {
 	int			att = table->sealed_attnum - 1;
 	RowSeal		seal = {0};
@@ -128,10 +139,12 @@ seal_row(TableMap *table, Datum *values, bool *isnull, int form, bool may_wait)
 	seal.numbers = palloc(sizeof(uint64) * table->nlinks);
 	if (isnull[att])
 	{
-		if (!new_numbers(table, values, isnull, may_wait, seal.numbers))
+		if (!new_numbers(table, values, isnull, purpose, seal.numbers))
 			return false;
 		for (i = 0; i < table->ncolumns; i++)
-			seal.states[i] = ROW_SET;
+			seal.states[i] = purpose == CONVERT_FORGET &&
+				was_forgotten(table, seal.numbers[table->columns[i].link - table->links]) ?
+				ROW_ERASE : ROW_SET;
 	}
 	else
 	{
@@ -186,12 +199,12 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 
 bool
 convert_row(TableMap *table, Datum *values, bool *isnull, int form,
-			bool may_wait)
+			ConvertFor purpose)
 {
 	if (row_form(table, values, isnull) == form)
 		return true;
 	if (form != 0)
-		return seal_row(table, values, isnull, form, may_wait);
+		return seal_row(table, values, isnull, form, purpose);
 	open_row(table, values, isnull);
 	return true;
 }
@@ -245,7 +258,8 @@ copy_rows(Relation old, Relation new, TableMap *table, int form)
 			if (TupleDescAttr(desc, i)->attisdropped)
 				to->tts_isnull[i] = true;
 		require_own_envelope(table, to->tts_values, to->tts_isnull);
-		(void) convert_row(table, to->tts_values, to->tts_isnull, form, true);
+		(void) convert_row(table, to->tts_values, to->tts_isnull, form,
+						   CONVERT_TABLE);
 		ExecStoreVirtualTuple(to);
 		table_tuple_insert(new, to, command, 0, bistate);
 		ExecClearTuple(to);

@@ -9,13 +9,21 @@
 
 #include "datamap.h"
 
+typedef enum ConvertFor
+{
+	CONVERT_BATCH,				/* never waits: false if the row of a parent is
+								 * locked */
+	CONVERT_TABLE,				/* parents are read, not locked: the caller has
+								 * locked their tables */
+	CONVERT_FORGET				/* as CONVERT_BATCH; of those who were forgotten
+								 * before, nothing but the number is left */
+} ConvertFor;
+
 /*
  * Between former_begin() and former_end(): turns a row as it is stored into
- * the row as it is stored in another form.  False, without may_wait: the row
- * of its parent is locked.  With may_wait the parents are read, not locked:
- * the caller has locked their tables.
+ * the row as it is stored in another form.
  */
 extern bool convert_row(TableMap *table, Datum *values, bool *isnull,
-						int form, bool may_wait);
+						int form, ConvertFor purpose);
 
 #endif							/* GDPR_CONVERT_H */

@@ -426,7 +426,7 @@ expect_parent(const LinkMap *link)
 /* The number of a parent's row that exists, else 0; *key: its entry. */
 static uint64
 find_parent(TableMap *table, LinkMap *link, const Datum *values, int which,
-			uint8 key[32])
+			bool even_forgotten, uint8 key[32])
 {
 	ParentEntry *entry;
 	uint64		number;
@@ -444,11 +444,15 @@ find_parent(TableMap *table, LinkMap *link, const Datum *values, int which,
 		if (table->on_forget == FORGET_KEEP)
 			sealed_under |= KEYSTORE_KEEP_BIT;
 		if (keystore_life(sealed_under) == KEYSTORE_FORGOTTEN)
+		{
+			if (even_forgotten)
+				return number;
 			ereport(ERROR,
 					(errcode(ERRCODE_GDPR_FORGOTTEN),
 					 errmsg("the person to whom a row of table \"%s\" would belong was forgotten",
 							get_rel_name(table->relid)),
 					 errhint("Enter the person anew, as a new row. If an older backup brought rows of the forgotten back, remove them first: SELECT gdpr.forget_again();")));
+		}
 		if (nfound >= FOUND_LIMIT)
 			forget_found();
 		enter_parent(key)->found = number;
@@ -458,11 +462,12 @@ find_parent(TableMap *table, LinkMap *link, const Datum *values, int which,
 }
 
 uint64
-subject_of_parent_nowait(TableMap *table, LinkMap *link, const Datum *values)
+subject_of_parent_nowait(TableMap *table, LinkMap *link, const Datum *values,
+						 bool even_forgotten)
 {
 	uint8		key[32];
 
-	return find_parent(table, link, values, PLAN_NOWAIT, key);
+	return find_parent(table, link, values, PLAN_NOWAIT, even_forgotten, key);
 }
 
 uint64
@@ -472,7 +477,8 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 	uint8		key[32];
 	ParentEntry *entry;
 	uint64		number = find_parent(table, link, values,
-									 lock ? PLAN_LOCKING : PLAN_READING, key);
+									 lock ? PLAN_LOCKING : PLAN_READING,
+									 false, key);
 
 	if (number != 0)
 		return number;

@@ -34,10 +34,12 @@ extern uint64 subject_of_parent(TableMap *table, LinkMap *link,
 
 /*
  * The same for a row that is there, never waiting: 0 if the parent's row is
- * locked by somebody who may delete it, or does not exist.
+ * locked by somebody who may delete it, or does not exist.  An error if the
+ * person was forgotten, unless even_forgotten.
  */
 extern uint64 subject_of_parent_nowait(TableMap *table, LinkMap *link,
-									   const Datum *values);
+									   const Datum *values,
+									   bool even_forgotten);
 
 /*
  * For a row of a table that others lead to, as it is inserted: the number that

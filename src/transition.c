@@ -56,6 +56,7 @@ typedef struct Conversion
 	Relation	rel;
 	TableMap   *table;
 	int			form;			/* to convert to */
+	ConvertFor	purpose;
 	bool		may_wait;		/* for locks of others */
 	bool		exclusive;		/* nobody else writes */
 	Snapshot	snapshot;
@@ -99,6 +100,7 @@ begin_conversion(Conversion *work, Oid relid, bool may_wait)
 	CheckCmdReplicaIdentity(work->rel, CMD_UPDATE);
 	work->form = work->table->form;
 	work->may_wait = may_wait;
+	work->purpose = CONVERT_BATCH;
 	work->exclusive = false;
 	work->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	work->estate = CreateExecutorState();
@@ -209,7 +211,7 @@ convert_locked(Conversion *work)
 		return true;
 	if (!lock_row_values(work, new->tts_values, new->tts_isnull) ||
 		!convert_row(work->table, new->tts_values, new->tts_isnull, work->form,
-					 false))
+					 work->purpose))
 		return false;
 	ExecStoreVirtualTuple(new);
 	new->tts_tableOid = RelationGetRelid(work->rel);
@@ -368,6 +370,7 @@ gdpr_seal_rows(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	begin_conversion(&work, PG_GETARG_OID(0), true);
 	work.form = datamap_sealed_form(work.table);
+	work.purpose = CONVERT_FORGET;
 	if (!PG_ARGISNULL(1))
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TIDOID,
 						  sizeof(ItemPointerData), false, TYPALIGN_SHORT,
