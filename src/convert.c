@@ -155,8 +155,8 @@ seal_row(TableMap *table, Datum *values, bool *isnull, int form,
 		for (i = 0; i < table->nlinks; i++)
 			seal.numbers[i] =
 				sealed_column_person((uint8 *) VARDATA_ANY(seal.old),
-								  VARSIZE_ANY_EXHDR(seal.old),
-								  table->links[i].via, -1);
+									 VARSIZE_ANY_EXHDR(seal.old),
+									 table->links[i].via, -1);
 		seal.numbers[0] = sealed_number(seal.old);
 	}
 	values[att] = PointerGetDatum(row_seal(&seal));

@@ -97,7 +97,7 @@ SQL
 
 SKIP:
 {
-	skip 'citext and hstore are not installed', 3 unless $available{citext} && $available{hstore};
+	skip 'citext and hstore are not installed', 5 unless $available{citext} && $available{hstore};
 	$node->safe_psql('utf8', <<'SQL');
 CREATE SCHEMA ext;
 CREATE EXTENSION citext SCHEMA ext;
@@ -118,6 +118,14 @@ UPDATE public.c_sealed s SET c = p.c, cs = p.cs, m = p.m, h = p.h, hs = p.hs FRO
 SELECT count(*), bool_and(record_image_eq(ROW(p.c, p.cs, p.m, p.h, p.hs), ROW(s.c, s.cs, s.m, s.h, s.hs))) FROM public.c_plain p JOIN public.c_sealed s USING (id)
 SQL
 	is($node->safe_psql('utf8', "SET gdpr.purpose = 'p'; SET search_path = public, ext; SELECT id FROM c_sealed WHERE c = 'mixED' AND m = 'a\@x.NL' AND h -> 'a' = '1'"), '1', 'citext is found in whatever case');
+	# an = that somebody else made for the type is nobody's to run
+	$node->safe_psql('utf8', <<'SQL');
+CREATE SCHEMA trap;
+CREATE FUNCTION trap.equal(ext.citext, ext.citext) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'the trap runs'; END $$;
+CREATE OPERATOR trap.= (FUNCTION = trap.equal, LEFTARG = ext.citext, RIGHTARG = ext.citext);
+SQL
+	is($node->safe_psql('utf8', qq{SET gdpr.purpose = 'p'; SELECT relation, "column" FROM gdpr.find_subjects('mixED')}), 'c_sealed|c', 'find_subjects finds citext in whatever case');
+	is($node->safe_psql('utf8', qq{SET gdpr.purpose = 'p'; SELECT relation, "column" FROM gdpr.find_subjects('a\@x.NL')}), 'c_sealed|m', 'and in a domain over it');
 	my ($rc, $out, $err) = $node->psql('utf8', "INSERT INTO c_sealed (id, c) VALUES (9, 'MIXED')");
 	like($err, qr/duplicate key value violates unique constraint "c_sealed_c_key"/, 'and is unique in whatever case');
 }
