@@ -1,11 +1,17 @@
 /*
  * crypto.c
- *		The cryptographic primitives over OpenSSL's EVP (3.0 and later).
+ *		The cryptographic primitives over OpenSSL (3.0 and later).
  *
  * Fetching an algorithm and making a context cost more than using them, so
  * each kind of operation has one context per process, made on first use and
  * keyed anew at every call.  After fork() parent and child have copies that
  * share nothing.  Not for threads.
+ *
+ * Ciphers are fetched with EVP, so that the configuration of the system
+ * chooses the provider, and then called through that provider's own functions
+ * (provider-cipher(7)): every row takes several new keys, and EVP 3.0 spends
+ * more on asking a context for the length of its key, by name, than AES does
+ * on the key.
  *
  * A context holds the expansion of the last key it was given until the next
  * one replaces it; crypto_forget() drops them all.
@@ -16,85 +22,195 @@
 #include <pthread.h>
 #include <string.h>
 
+#include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
 
-typedef struct CipherSlot
+/* An algorithm as its provider offers it; NULL where it was not asked for */
+typedef struct Cipher
 {
 	const char *name;
-	EVP_CIPHER *cipher;
-	EVP_CIPHER_CTX *ctx;
+	EVP_CIPHER *fetched;		/* keeps its provider loaded */
+	void	   *provider_context;
+	OSSL_FUNC_cipher_newctx_fn *newctx;
+	OSSL_FUNC_cipher_freectx_fn *freectx;
+	OSSL_FUNC_cipher_encrypt_init_fn *encrypt_init;
+	OSSL_FUNC_cipher_decrypt_init_fn *decrypt_init;
+	OSSL_FUNC_cipher_update_fn *update;
+	OSSL_FUNC_cipher_final_fn *final;
+	OSSL_FUNC_cipher_cipher_fn *blocks; /* whole blocks: no padding, no end */
+	OSSL_FUNC_cipher_get_ctx_params_fn *get_params;
+} Cipher;
+
+static Cipher ecb = {.name = "AES-256-ECB"};
+static Cipher cbc = {.name = "AES-256-CBC"};
+static Cipher gcm = {.name = "AES-256-GCM"};
+
+/* A context of a cipher, for one direction */
+typedef struct CipherSlot
+{
+	Cipher	   *cipher;
+	bool		encrypt;
+	void	   *ctx;
 } CipherSlot;
 
-/* A context that stays keyed */
-typedef struct KeptSlot
+static CipherSlot prf = {&ecb, true, NULL};
+static CipherSlot unwrap = {&ecb, false, NULL};
+static CipherSlot cbc_mac = {&cbc, true, NULL};
+static CipherSlot gcm_seal = {&gcm, true, NULL};
+static CipherSlot gcm_open = {&gcm, false, NULL};
+
+/* Contexts that stay keyed */
+typedef struct KeptCipher
 {
 	CipherSlot	slot;
 	uint8_t		key[CRYPTO_KEY_BYTES];
-} KeptSlot;
+} KeptCipher;
 
-static CipherSlot ecb = {"AES-256-ECB", NULL, NULL};
-static KeptSlot kept[CRYPTO_KEPT_KEYS];
-static CipherSlot ecb_inverse = {"AES-256-ECB", NULL, NULL};
-static CipherSlot cbc = {"AES-256-CBC", NULL, NULL};
-static CipherSlot gcm_seal = {"AES-256-GCM", NULL, NULL};
-static CipherSlot gcm_open = {"AES-256-GCM", NULL, NULL};
+typedef struct KeptHmac
+{
+	EVP_MAC_CTX *ctx;
+	uint8_t		key[CRYPTO_KEY_BYTES];
+} KeptHmac;
+
+static KeptCipher kept[CRYPTO_KEPT_KEYS];
+static KeptHmac kept_hmac[CRYPTO_KEPT_HMACS];
 
 static EVP_MD *sha256 = NULL;
 static EVP_MD_CTX *sha256_ctx = NULL;
 static EVP_MAC *hmac = NULL;
 static EVP_MAC_CTX *hmac_ctx = NULL;
 
-/* On first use: the slot's context.  The direction of a slot never changes. */
-static bool
-cipher_make(CipherSlot *slot, bool encrypt)
+/* Takes one function of a provider's table. */
+static void
+cipher_take(Cipher *cipher, const OSSL_DISPATCH *entry)
 {
-	EVP_CIPHER_CTX *ctx;
-
-	if (slot->cipher == NULL)
-		slot->cipher = EVP_CIPHER_fetch(NULL, slot->name, NULL);
-	if (slot->cipher == NULL)
-		return false;
-	ctx = EVP_CIPHER_CTX_new();
-	if (ctx == NULL)
-		return false;
-
-	/*
-	 * Padding is off where a block is decrypted.  Encryption is never
-	 * finished, so none is written; and turning it off costs a parameter
-	 * call with every key.
-	 */
-	if (EVP_CipherInit_ex2(ctx, slot->cipher, NULL, NULL, encrypt ? 1 : 0,
-						   NULL) != 1 ||
-		(slot == &ecb_inverse && EVP_CIPHER_CTX_set_padding(ctx, 0) != 1))
+	switch (entry->function_id)
 	{
-		EVP_CIPHER_CTX_free(ctx);
-		return false;
+		case OSSL_FUNC_CIPHER_NEWCTX:
+			cipher->newctx = OSSL_FUNC_cipher_newctx(entry);
+			break;
+		case OSSL_FUNC_CIPHER_FREECTX:
+			cipher->freectx = OSSL_FUNC_cipher_freectx(entry);
+			break;
+		case OSSL_FUNC_CIPHER_ENCRYPT_INIT:
+			cipher->encrypt_init = OSSL_FUNC_cipher_encrypt_init(entry);
+			break;
+		case OSSL_FUNC_CIPHER_DECRYPT_INIT:
+			cipher->decrypt_init = OSSL_FUNC_cipher_decrypt_init(entry);
+			break;
+		case OSSL_FUNC_CIPHER_UPDATE:
+			cipher->update = OSSL_FUNC_cipher_update(entry);
+			break;
+		case OSSL_FUNC_CIPHER_FINAL:
+			cipher->final = OSSL_FUNC_cipher_final(entry);
+			break;
+		case OSSL_FUNC_CIPHER_CIPHER:
+			cipher->blocks = OSSL_FUNC_cipher_cipher(entry);
+			break;
+		case OSSL_FUNC_CIPHER_GET_CTX_PARAMS:
+			cipher->get_params = OSSL_FUNC_cipher_get_ctx_params(entry);
+			break;
+		default:
+			break;
 	}
-	slot->ctx = ctx;
-	return true;
 }
 
-/* Key the slot's context. */
-static inline bool
-cipher_init(CipherSlot *slot, bool encrypt, const uint8_t *key,
-			const uint8_t *iv)
+/* Is a name among those of an algorithm, which colons separate? */
+static bool
+has_name(const char *names, const char *name)
 {
-	if (slot->ctx == NULL && !cipher_make(slot, encrypt))
+	size_t		len = strlen(name);
+
+	while (names != NULL)
+	{
+		if (OPENSSL_strncasecmp(names, name, len) == 0 &&
+			(names[len] == '\0' || names[len] == ':'))
+			return true;
+		names = strchr(names, ':');
+		if (names != NULL)
+			names++;
+	}
+	return false;
+}
+
+/* On first use: finds the functions. */
+static bool
+cipher_find(Cipher *cipher)
+{
+	EVP_CIPHER *fetched = EVP_CIPHER_fetch(NULL, cipher->name, NULL);
+	const OSSL_PROVIDER *provider;
+	const OSSL_ALGORITHM *algorithms;
+	int			no_cache = 0;
+
+	if (fetched == NULL)
 		return false;
-	/* The direction-bound calls skip work that EVP_CipherInit_ex2 repeats. */
-	if (encrypt)
-		return EVP_EncryptInit_ex2(slot->ctx, NULL, key, iv, NULL) == 1;
-	return EVP_DecryptInit_ex2(slot->ctx, NULL, key, iv, NULL) == 1;
+	provider = EVP_CIPHER_get0_provider(fetched);
+	algorithms = OSSL_PROVIDER_query_operation(provider, OSSL_OP_CIPHER,
+											   &no_cache);
+	for (const OSSL_ALGORITHM *a = algorithms;
+		 a != NULL && a->algorithm_names != NULL; a++)
+	{
+		if (!has_name(a->algorithm_names, cipher->name))
+			continue;
+		for (const OSSL_DISPATCH *entry = a->implementation;
+			 entry->function_id != 0; entry++)
+			cipher_take(cipher, entry);
+		break;
+	}
+	if (algorithms != NULL)
+		OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_CIPHER, algorithms);
+	cipher->provider_context = OSSL_PROVIDER_get0_provider_ctx(provider);
+	if (cipher->freectx != NULL && cipher->encrypt_init != NULL &&
+		cipher->decrypt_init != NULL && cipher->update != NULL &&
+		cipher->final != NULL && cipher->blocks != NULL &&
+		cipher->get_params != NULL && cipher->newctx != NULL)
+	{
+		cipher->fetched = fetched;
+		return true;
+	}
+	EVP_CIPHER_free(fetched);
+	return false;
+}
+
+/* Key the slot's context; params, if not NULL, go along. */
+static inline bool
+cipher_init(CipherSlot *slot, const uint8_t *key, const uint8_t *iv,
+			size_t ivlen, const OSSL_PARAM *params)
+{
+	Cipher	   *cipher = slot->cipher;
+
+	if (slot->ctx == NULL)
+	{
+		if (cipher->fetched == NULL && !cipher_find(cipher))
+			return false;
+		slot->ctx = cipher->newctx(cipher->provider_context);
+		if (slot->ctx == NULL)
+			return false;
+	}
+	return (slot->encrypt ? cipher->encrypt_init : cipher->decrypt_init)
+		(slot->ctx, key, CRYPTO_KEY_BYTES, iv, ivlen, params) == 1;
+}
+
+/* Whole blocks through a context that is keyed; out may be in. */
+static inline bool
+cipher_blocks(CipherSlot *slot, const uint8_t *in, uint8_t *out, size_t len)
+{
+	size_t		done = 0;
+
+	return slot->cipher->blocks(slot->ctx, out, &done, len, in, len) == 1 &&
+		done == len;
 }
 
 static void
 cipher_drop(CipherSlot *slot)
 {
-	EVP_CIPHER_CTX_free(slot->ctx);
+	if (slot->ctx != NULL)
+		slot->cipher->freectx(slot->ctx);
 	slot->ctx = NULL;
 }
 
@@ -111,16 +227,21 @@ crypto_wipe(void *buf, size_t len)
 void
 crypto_forget(void)
 {
-	cipher_drop(&ecb);
+	cipher_drop(&prf);
+	cipher_drop(&unwrap);
+	cipher_drop(&cbc_mac);
+	cipher_drop(&gcm_seal);
+	cipher_drop(&gcm_open);
 	for (int i = 0; i < CRYPTO_KEPT_KEYS; i++)
 	{
 		cipher_drop(&kept[i].slot);
 		crypto_wipe(kept[i].key, sizeof(kept[i].key));
 	}
-	cipher_drop(&ecb_inverse);
-	cipher_drop(&cbc);
-	cipher_drop(&gcm_seal);
-	cipher_drop(&gcm_open);
+	for (int i = 0; i < CRYPTO_KEPT_HMACS; i++)
+	{
+		EVP_MAC_CTX_free(kept_hmac[i].ctx);
+		crypto_wipe(&kept_hmac[i], sizeof(kept_hmac[i]));
+	}
 	EVP_MD_CTX_free(sha256_ctx);
 	sha256_ctx = NULL;
 	EVP_MAC_CTX_free(hmac_ctx);
@@ -191,14 +312,8 @@ bool
 crypto_prf(const uint8_t key[CRYPTO_KEY_BYTES],
 		   const uint8_t *in, uint8_t *out, int nblocks)
 {
-	int			len = 0;
-
-	if (nblocks < 0 || nblocks > INT_MAX / CRYPTO_BLOCK_BYTES)
-		return false;
-	return cipher_init(&ecb, true, key, NULL) &&
-		EVP_EncryptUpdate(ecb.ctx, out, &len, in,
-						  nblocks * CRYPTO_BLOCK_BYTES) == 1 &&
-		len == nblocks * CRYPTO_BLOCK_BYTES;
+	return nblocks >= 0 && cipher_init(&prf, key, NULL, 0, NULL) &&
+		cipher_blocks(&prf, in, out, (size_t) nblocks * CRYPTO_BLOCK_BYTES);
 }
 
 /* crypto_equal() for keys, which are compared often */
@@ -221,24 +336,23 @@ bool
 crypto_prf_again(unsigned which, const uint8_t key[CRYPTO_KEY_BYTES],
 				 const uint8_t *in, uint8_t *out, int nblocks)
 {
-	KeptSlot   *again = &kept[which % CRYPTO_KEPT_KEYS];
-	int			len = 0;
+	KeptCipher *again = &kept[which % CRYPTO_KEPT_KEYS];
 
-	if (nblocks < 0 || nblocks > INT_MAX / CRYPTO_BLOCK_BYTES)
+	if (nblocks < 0)
 		return false;
 	if (again->slot.ctx == NULL || !same_key(again->key, key))
 	{
-		again->slot.name = ecb.name;
-		if (!cipher_init(&again->slot, true, key, NULL))
+		again->slot.cipher = &ecb;
+		again->slot.encrypt = true;
+		if (!cipher_init(&again->slot, key, NULL, 0, NULL))
 		{
 			cipher_drop(&again->slot);
 			return false;
 		}
 		memcpy(again->key, key, CRYPTO_KEY_BYTES);
 	}
-	return EVP_EncryptUpdate(again->slot.ctx, out, &len, in,
-							 nblocks * CRYPTO_BLOCK_BYTES) == 1 &&
-		len == nblocks * CRYPTO_BLOCK_BYTES;
+	return cipher_blocks(&again->slot, in, out,
+						 (size_t) nblocks * CRYPTO_BLOCK_BYTES);
 }
 
 /*
@@ -252,20 +366,18 @@ crypto_mac(const uint8_t key[CRYPTO_KEY_BYTES],
 {
 	static const uint8_t zero_iv[CRYPTO_BLOCK_BYTES];
 	uint8_t		out[16 * CRYPTO_BLOCK_BYTES];
-	int			chunk = 0;
-	int			done = 0;
+	size_t		chunk = 0;
 	bool		ok;
 
 	if (len == 0 || len % CRYPTO_BLOCK_BYTES != 0)
 		return false;
-	ok = cipher_init(&cbc, true, key, zero_iv);
+	ok = cipher_init(&cbc_mac, key, zero_iv, sizeof(zero_iv), NULL);
 	while (ok && len > 0)
 	{
-		chunk = len > sizeof(out) ? (int) sizeof(out) : (int) len;
-		ok = EVP_EncryptUpdate(cbc.ctx, out, &done, msg, chunk) == 1 &&
-			done == chunk;
+		chunk = len > sizeof(out) ? sizeof(out) : len;
+		ok = cipher_blocks(&cbc_mac, msg, out, chunk);
 		msg += chunk;
-		len -= (size_t) chunk;
+		len -= chunk;
 	}
 	if (ok)
 		memcpy(tag, out + chunk - CRYPTO_TAG_BYTES, CRYPTO_TAG_BYTES);
@@ -273,43 +385,76 @@ crypto_mac(const uint8_t key[CRYPTO_KEY_BYTES],
 	return ok;
 }
 
+/* A context for HMAC with SHA-256, or NULL. */
+static EVP_MAC_CTX *
+hmac_make(void)
+{
+	char		digest[] = "SHA256";
+	OSSL_PARAM	params[2];
+	EVP_MAC_CTX *ctx;
+
+	if (hmac == NULL)
+		hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	if (hmac == NULL)
+		return NULL;
+	ctx = EVP_MAC_CTX_new(hmac);
+	if (ctx == NULL)
+		return NULL;
+	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+												 digest, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	if (EVP_MAC_CTX_set_params(ctx, params) != 1)
+	{
+		EVP_MAC_CTX_free(ctx);
+		return NULL;
+	}
+	return ctx;
+}
+
+static bool
+hmac_finish(EVP_MAC_CTX *ctx, const uint8_t *msg, size_t len, uint8_t out[32])
+{
+	size_t		outlen = 0;
+
+	return EVP_MAC_update(ctx, msg, len) == 1 &&
+		EVP_MAC_final(ctx, out, &outlen, 32) == 1 &&
+		outlen == 32;
+}
+
 bool
 crypto_hmac(const uint8_t *key, size_t keylen,
 			const uint8_t *msg, size_t len, uint8_t out[32])
 {
 	static const uint8_t no_key[1];
-	size_t		outlen = 0;
 
-	if (hmac_ctx == NULL)
-	{
-		char		digest[] = "SHA256";
-		OSSL_PARAM	params[2];
-		EVP_MAC_CTX *ctx;
-
-		if (hmac == NULL)
-			hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-		if (hmac == NULL)
-			return false;
-		ctx = EVP_MAC_CTX_new(hmac);
-		if (ctx == NULL)
-			return false;
-		params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-													 digest, 0);
-		params[1] = OSSL_PARAM_construct_end();
-		if (EVP_MAC_CTX_set_params(ctx, params) != 1)
-		{
-			EVP_MAC_CTX_free(ctx);
-			return false;
-		}
-		hmac_ctx = ctx;
-	}
+	if (hmac_ctx == NULL && (hmac_ctx = hmac_make()) == NULL)
+		return false;
 
 	/* A NULL key would mean "the same as before" to OpenSSL. */
 	return EVP_MAC_init(hmac_ctx, key != NULL ? key : no_key, keylen,
 						NULL) == 1 &&
-		EVP_MAC_update(hmac_ctx, msg, len) == 1 &&
-		EVP_MAC_final(hmac_ctx, out, &outlen, 32) == 1 &&
-		outlen == 32;
+		hmac_finish(hmac_ctx, msg, len, out);
+}
+
+/* The same, for a key that comes again and again: it stays set up. */
+bool
+crypto_hmac_again(unsigned which, const uint8_t key[CRYPTO_KEY_BYTES],
+				  const uint8_t *msg, size_t len, uint8_t out[32])
+{
+	KeptHmac   *again = &kept_hmac[which % CRYPTO_KEPT_HMACS];
+	bool		keyed = again->ctx != NULL && same_key(again->key, key);
+
+	if (again->ctx == NULL && (again->ctx = hmac_make()) == NULL)
+		return false;
+	if (EVP_MAC_init(again->ctx, keyed ? NULL : key,
+					 keyed ? 0 : CRYPTO_KEY_BYTES, NULL) != 1)
+	{
+		EVP_MAC_CTX_free(again->ctx);
+		crypto_wipe(again, sizeof(*again));
+		return false;
+	}
+	memcpy(again->key, key, CRYPTO_KEY_BYTES);
+	return hmac_finish(again->ctx, msg, len, out);
 }
 
 bool
@@ -345,10 +490,9 @@ crypto_wrap(const uint8_t kek[CRYPTO_KEY_BYTES],
 			uint8_t out[CRYPTO_WRAPPED_BYTES])
 {
 	uint8_t		block[CRYPTO_BLOCK_BYTES];
-	int			len = 0;
 	bool		ok;
 
-	ok = cipher_init(&ecb, true, kek, NULL);
+	ok = cipher_init(&prf, kek, NULL, 0, NULL);
 	memset(block, WRAP_CHECK, 8);
 	memcpy(out + 8, key, CRYPTO_KEY_BYTES);
 	for (int t = 1; ok && t <= WRAP_STEPS; t++)
@@ -356,9 +500,7 @@ crypto_wrap(const uint8_t kek[CRYPTO_KEY_BYTES],
 		uint8_t    *r = out + 8 + 8 * ((t - 1) % WRAP_BLOCKS);
 
 		memcpy(block + 8, r, 8);
-		ok = EVP_EncryptUpdate(ecb.ctx, block, &len, block,
-							   sizeof(block)) == 1 &&
-			len == sizeof(block);
+		ok = cipher_blocks(&prf, block, block, sizeof(block));
 		block[7] ^= (uint8_t) t;
 		memcpy(r, block + 8, 8);
 	}
@@ -377,10 +519,9 @@ crypto_unwrap(const uint8_t kek[CRYPTO_KEY_BYTES],
 {
 	uint8_t		check[8];
 	uint8_t		block[CRYPTO_BLOCK_BYTES];
-	int			len = 0;
 	bool		ok;
 
-	ok = cipher_init(&ecb_inverse, false, kek, NULL);
+	ok = cipher_init(&unwrap, kek, NULL, 0, NULL);
 	memcpy(block, in, 8);
 	memcpy(key, in + 8, CRYPTO_KEY_BYTES);
 	for (int t = WRAP_STEPS; ok && t >= 1; t--)
@@ -389,9 +530,7 @@ crypto_unwrap(const uint8_t kek[CRYPTO_KEY_BYTES],
 
 		block[7] ^= (uint8_t) t;
 		memcpy(block + 8, r, 8);
-		ok = EVP_DecryptUpdate(ecb_inverse.ctx, block, &len, block,
-							   sizeof(block)) == 1 &&
-			len == sizeof(block);
+		ok = cipher_blocks(&unwrap, block, block, sizeof(block));
 		memcpy(r, block + 8, 8);
 	}
 	memset(check, WRAP_CHECK, sizeof(check));
@@ -402,6 +541,21 @@ crypto_unwrap(const uint8_t kek[CRYPTO_KEY_BYTES],
 	return ok;
 }
 
+/* Associated data and text through a context that is keyed. */
+static inline bool
+aead_update(CipherSlot *slot, const uint8_t *aad, size_t aadlen,
+			const uint8_t *in, size_t len, uint8_t *out)
+{
+	size_t		done = 0;
+
+	return (aadlen == 0 ||
+			slot->cipher->update(slot->ctx, NULL, &done, aadlen, aad,
+								 aadlen) == 1) &&
+		(len == 0 ||
+		 (slot->cipher->update(slot->ctx, out, &done, len, in, len) == 1 &&
+		  done == len));
+}
+
 /* in and out may be the same buffer, here and in crypto_open */
 bool
 crypto_seal(const uint8_t key[CRYPTO_KEY_BYTES],
@@ -410,21 +564,17 @@ crypto_seal(const uint8_t key[CRYPTO_KEY_BYTES],
 			const uint8_t *in, size_t len,
 			uint8_t *out, uint8_t tag[CRYPTO_TAG_BYTES])
 {
-	int			done = 0;
+	uint8_t		none[CRYPTO_BLOCK_BYTES];
+	size_t		done = 0;
+	OSSL_PARAM	params[2];
 
-	if (aadlen > INT_MAX || len > INT_MAX)
-		return false;
-
-	/* The default nonce length of GCM is CRYPTO_NONCE_BYTES. */
-	return cipher_init(&gcm_seal, true, key, nonce) &&
-		(aadlen == 0 ||
-		 EVP_EncryptUpdate(gcm_seal.ctx, NULL, &done, aad,
-						   (int) aadlen) == 1) &&
-		(len == 0 ||
-		 EVP_EncryptUpdate(gcm_seal.ctx, out, &done, in, (int) len) == 1) &&
-		EVP_EncryptFinal_ex(gcm_seal.ctx, tag, &done) == 1 &&
-		EVP_CIPHER_CTX_ctrl(gcm_seal.ctx, EVP_CTRL_AEAD_GET_TAG,
-							CRYPTO_TAG_BYTES, tag) == 1;
+	params[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
+												  tag, CRYPTO_TAG_BYTES);
+	params[1] = OSSL_PARAM_construct_end();
+	return cipher_init(&gcm_seal, key, nonce, CRYPTO_NONCE_BYTES, NULL) &&
+		aead_update(&gcm_seal, aad, aadlen, in, len, out) &&
+		gcm.final(gcm_seal.ctx, none, &done, sizeof(none)) == 1 &&
+		gcm.get_params(gcm_seal.ctx, params) == 1;
 }
 
 bool
@@ -436,21 +586,17 @@ crypto_open(const uint8_t key[CRYPTO_KEY_BYTES],
 {
 	uint8_t		expected[CRYPTO_TAG_BYTES];
 	uint8_t		none[CRYPTO_BLOCK_BYTES];
-	int			done = 0;
+	size_t		done = 0;
+	OSSL_PARAM	params[2];
 	bool		ok;
 
-	if (aadlen > INT_MAX || len > INT_MAX)
-		return false;
 	memcpy(expected, tag, sizeof(expected));
-	ok = cipher_init(&gcm_open, false, key, nonce) &&
-		(aadlen == 0 ||
-		 EVP_DecryptUpdate(gcm_open.ctx, NULL, &done, aad,
-						   (int) aadlen) == 1) &&
-		(len == 0 ||
-		 EVP_DecryptUpdate(gcm_open.ctx, out, &done, in, (int) len) == 1) &&
-		EVP_CIPHER_CTX_ctrl(gcm_open.ctx, EVP_CTRL_AEAD_SET_TAG,
-							CRYPTO_TAG_BYTES, expected) == 1 &&
-		EVP_DecryptFinal_ex(gcm_open.ctx, none, &done) == 1;
+	params[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG,
+												  expected, sizeof(expected));
+	params[1] = OSSL_PARAM_construct_end();
+	ok = cipher_init(&gcm_open, key, nonce, CRYPTO_NONCE_BYTES, params) &&
+		aead_update(&gcm_open, aad, aadlen, in, len, out) &&
+		gcm.final(gcm_open.ctx, none, &done, sizeof(none)) == 1;
 	if (!ok && len > 0)
 		crypto_wipe(out, len);
 	return ok;

@@ -18,6 +18,7 @@
 #define CRYPTO_TAG_BYTES	16
 #define CRYPTO_WRAPPED_BYTES (CRYPTO_KEY_BYTES + 8)
 #define CRYPTO_KEPT_KEYS	16	/* that crypto_prf_again() holds at a time */
+#define CRYPTO_KEPT_HMACS	8	/* that crypto_hmac_again() holds */
 
 extern void crypto_wipe(void *buf, size_t len);
 
@@ -46,6 +47,11 @@ extern bool crypto_mac(const uint8_t key[CRYPTO_KEY_BYTES],
 
 extern bool crypto_hmac(const uint8_t *key, size_t keylen,
 						const uint8_t *msg, size_t len, uint8_t out[32]);
+
+/* the same; faster while the key is the one of the last call for `which` */
+extern bool crypto_hmac_again(unsigned which,
+							  const uint8_t key[CRYPTO_KEY_BYTES],
+							  const uint8_t *msg, size_t len, uint8_t out[32]);
 extern bool crypto_sha256(const uint8_t *msg, size_t len, uint8_t out[32]);
 
 /* RFC 3394; unwrap returns false when the wrapped key does not authenticate */

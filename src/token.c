@@ -311,7 +311,8 @@ token_mac(const ColumnMap *column, int epoch, Oid typid, Datum value,
 				 errdetail("The tokens of table \"%s\" are of epoch %d, as in a backup from before gdpr.rotate_tokens().",
 						   get_rel_name(column->table->relid), epoch),
 				 errhint("CALL gdpr.rotate_tokens() gives its rows new tokens.")));
-	ok = crypto_hmac(key, sizeof(key), (uint8 *) bytes.data, bytes.len, mac);
+	ok = crypto_hmac_again(column->token_domain, key, (uint8 *) bytes.data,
+						   bytes.len, mac);
 	crypto_wipe(key, sizeof(key));
 	crypto_wipe(bytes.data, bytes.len);
 	pfree(bytes.data);

@@ -128,6 +128,7 @@ test_hashes(void)
 {
 	uint8_t		key[131];
 	uint8_t		out[32];
+	bool		same;
 	const char *message = "Test Using Larger Than Block-Size Key - Hash Key First";
 
 	ok(crypto_sha256((const uint8_t *) "abc", 3, out) &&
@@ -153,6 +154,22 @@ test_hashes(void)
 	ok(crypto_hmac(NULL, 0, (const uint8_t *) "", 0, out) &&
 	   is_hex(out, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"),
 	   "HMAC-SHA-256 of nothing under nothing");
+
+	/* by turns: a context must not go on with the key of another call */
+	same = true;
+	for (int i = 0; i < 3 * CRYPTO_KEPT_HMACS; i++)
+	{
+		uint8_t		fresh[32];
+
+		memset(key, i / 2, CRYPTO_KEY_BYTES);
+		same = same &&
+			crypto_hmac(key, CRYPTO_KEY_BYTES, key, (size_t) i, fresh) &&
+			crypto_hmac_again((unsigned) i % 3, key, key, (size_t) i, out) &&
+			memcmp(out, fresh, 32) == 0 &&
+			crypto_hmac_again((unsigned) i % 3, key, key, (size_t) i, out) &&
+			memcmp(out, fresh, 32) == 0;
+	}
+	ok(same, "HMAC with kept keys is HMAC");
 }
 
 static void
