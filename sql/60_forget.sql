@@ -63,7 +63,10 @@ REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
 -- Protected tables with all their parts, those that belong to others first.
 CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget text, OUT has_others boolean, OUT has_rows boolean,
                                            OUT is_top boolean, OUT place bigint)
-    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- not in SQL, which would be planned anew in each call
+    RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE depth(id, n) AS (
         SELECT t.id, 0 FROM gdpr.mapped_table t
         WHERE NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0)
@@ -72,10 +75,10 @@ CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget 
     )
     SELECT r.relation, t.on_forget, EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0),
            r.has_rows, r.is_top, row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid) AS place
-    FROM gdpr.mapped_table t JOIN (SELECT id, max(n) AS n FROM depth GROUP BY id) d USING (id)
+    FROM gdpr.mapped_table t JOIN (SELECT depth.id, max(depth.n) AS n FROM depth GROUP BY depth.id) d USING (id)
     JOIN gdpr.mapped_relation r ON r.table_id = t.id
-    WHERE t.protected ORDER BY place
-$$;
+    WHERE t.protected ORDER BY row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid);
+END $$;
 COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget visits the protected tables and their partitions';
 REVOKE ALL ON FUNCTION gdpr.tables_children_first() FROM PUBLIC;
 
@@ -137,7 +140,7 @@ BEGIN
         LOOP
             all_rows := all_rows || ARRAY(
                 SELECT r::tid FROM gdpr.run_as_owner(relation, format('SELECT x.ctid FROM ONLY %s x WHERE x.gdpr_sealed IS NULL AND %s',
-                                                                      relation, condition), person) r);
+                                                                      relation, condition)) r);
         END LOOP;
     END LOOP;
     SELECT f.row_key INTO former FROM gdpr.former_number f

@@ -89,6 +89,22 @@ compat_group_exprs(RangeTblEntry *rte)
 #define COMPAT_CHECK_ENFORCED(check)	true
 #endif
 
+/* Where the executor keeps prepared CHECK constraints: 18 renamed it. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_CHECK_STATES(result)	((result)->ri_CheckConstraintExprs)
+#else
+#define COMPAT_CHECK_STATES(result)	((result)->ri_ConstraintExprs)
+#endif
+
+/* Has a table virtual generated columns (18), which expressions may name? */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_HAS_VIRTUAL(rel) \
+	(RelationGetDescr(rel)->constr != NULL && \
+	 RelationGetDescr(rel)->constr->has_generated_virtual)
+#else
+#define COMPAT_HAS_VIRTUAL(rel)	false
+#endif
+
 /* Write a table anew, as VACUUM FULL does: 18 takes the open relation. */
 #define compat_cluster_rel(rel) \
 	do { \

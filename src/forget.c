@@ -7,7 +7,10 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -15,12 +18,15 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "crypto.h"
 #include "datamap.h"
 #include "errors.h"
 #include "guard_mode.h"
 #include "keystore.h"
+#include "plans.h"
 #include "rewrite.h"
 #include "sealed.h"
 
@@ -51,26 +57,41 @@ rows_query(TableMap *table, bool erase, bool one_row)
 }
 
 /*
- * Foreign keys that refer to the table and are deferrable, or (deferred)
- * initially deferred, as SET CONSTRAINTS takes them; NULL if there are none.
- * SPI is connected.
+ * Adds the foreign keys that refer to a relation and are deferrable to lists
+ * of names as SET CONSTRAINTS takes them; deferred: those initially deferred.
  */
-static char *
-references_to(TableMap *table, bool deferred)
+static void
+add_references_to(Oid relid, StringInfo deferrable, StringInfo deferred)
 {
-	Oid			types[3] = {OIDOID, OIDOID, BOOLOID};
-	Datum		args[3] = {ObjectIdGetDatum(table->relid),
-	ObjectIdGetDatum(table->root->relid), BoolGetDatum(deferred)};
+	Relation	rel = table_open(relid, AccessShareLock);
+	TriggerDesc *triggers = rel->trigdesc;
+	int			i;
 
-	if (SPI_execute_with_args("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
-							  " FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n"
-							  " ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
-							  " WHERE c.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY[$1, $2])"
-							  " AND c.contype OPERATOR(pg_catalog.=) 'f' AND c.condeferrable"
-							  " AND (c.condeferred OR NOT $3)",
-							  3, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for foreign keys");
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+		const char *name;
+
+		/* each foreign key has two here: for DELETE, and for UPDATE */
+		if (!trigger->tgdeferrable || !TRIGGER_FOR_DELETE(trigger->tgtype) ||
+			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
+			continue;
+		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(trigger->tgconstrrelid)),
+										  get_constraint_name(trigger->tgconstraint));
+		appendStringInfo(deferrable, "%s%s", deferrable->len > 0 ? ", " : "", name);
+		if (trigger->tginitdeferred)
+			appendStringInfo(deferred, "%s%s", deferred->len > 0 ? ", " : "", name);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+static void
+set_constraints(const StringInfo names, const char *mode)
+{
+	if (names->len > 0 &&
+		SPI_execute(psprintf("SET CONSTRAINTS %s %s", names->data, mode),
+					false, 0) < 0)
+		elog(ERROR, "could not set constraints");
 }
 
 /*
@@ -85,14 +106,16 @@ owner_search_path(Oid owner)
 	Oid			types[2] = {OIDOID, OIDOID};
 	Datum		args[2] = {ObjectIdGetDatum(owner), ObjectIdGetDatum(MyDatabaseId)};
 
-	if (SPI_execute_with_args("SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s,"
-							  " pg_catalog.unnest(s.setconfig) c"
-							  " WHERE s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[$1, 0::pg_catalog.oid])"
-							  " AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[$2, 0::pg_catalog.oid])"
-							  " AND pg_catalog.starts_with(c, 'search_path=')"
-							  " ORDER BY s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid,"
-							  " s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid",
-							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
+	const char *query = "SELECT pg_catalog.substr(c, 13)"
+		" FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c"
+		" WHERE s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[$1, 0::pg_catalog.oid])"
+		" AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[$2, 0::pg_catalog.oid])"
+		" AND pg_catalog.starts_with(c, 'search_path=')"
+		" ORDER BY s.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid,"
+		" s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid";
+
+	if (SPI_execute_plan(plans_get(query, 2, types), args, NULL, true, 1) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not look for the search path");
 	if (SPI_processed > 0)
 		return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -121,8 +144,8 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	GuardMode	before;
 	volatile int64 rows = 0;
 	bool		one_row = !PG_ARGISNULL(4);
-	char	   *deferrable = NULL;
-	char	   *deferred = NULL;
+	StringInfoData deferrable;
+	StringInfoData deferred;
 	const char *search_path;
 	Oid			owner;
 	Oid			user;
@@ -148,10 +171,13 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
 
 	SPI_connect();
+	initStringInfo(&deferrable);
+	initStringInfo(&deferred);
 	if (!forget.erase)
 	{
-		deferrable = references_to(table, false);
-		deferred = references_to(table, true);
+		add_references_to(table->relid, &deferrable, &deferred);
+		if (table->root != table)
+			add_references_to(table->root->relid, &deferrable, &deferred);
 	}
 	owner = datamap_relation_owner(table->relid);
 	search_path = owner_search_path(owner);
@@ -167,19 +193,13 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		(void) set_config_option("search_path", search_path, PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
-		if (SPI_execute_with_args(rows_query(table, forget.erase, one_row),
-								  one_row ? 3 : 2, types, args, nulls, false,
-								  0) < 0)
+		if (SPI_execute_plan(plans_get(rows_query(table, forget.erase, one_row),
+									   one_row ? 3 : 2, types),
+							 args, nulls, false, 0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;
-		if (deferrable != NULL &&
-			SPI_execute(psprintf("SET CONSTRAINTS %s IMMEDIATE", deferrable),
-						false, 0) < 0)
-			elog(ERROR, "could not check foreign keys");
-		if (deferred != NULL &&
-			SPI_execute(psprintf("SET CONSTRAINTS %s DEFERRED", deferred),
-						false, 0) < 0)
-			elog(ERROR, "could not defer foreign keys again");
+		set_constraints(&deferrable, "IMMEDIATE");
+		set_constraints(&deferred, "DEFERRED");
 	}
 	PG_FINALLY();
 	{

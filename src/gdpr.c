@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "conditions.h"
 #include "datamap.h"
 #include "guard_mode.h"
 #include "guc.h"
@@ -45,6 +46,7 @@ _PG_init(void)
 	move_init();
 	rewrite_init();
 	trigger_init();
+	conditions_init();
 	utility_init();
 	transition_init();
 }

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 
 #include "datamap.h"
+#include "plans.h"
 #include "rewrite.h"
 
 PG_FUNCTION_INFO_V1(gdpr_run_as_owner);
@@ -35,7 +36,7 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Oid			type = INT8OID;
 	Datum		number;
-	char		is_null = ' ';
+	char		is_null = 'n';
 	char	   *statement;
 	Oid			user;
 	int			sec_context;
@@ -54,16 +55,19 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	statement = psprintf(REWRITE_PHYSICAL "%s",
 						 text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	number = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
-	if (PG_ARGISNULL(2))
-		is_null = 'n';
 
 	SPI_connect();
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(datamap_relation_owner(PG_GETARG_OID(0)),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
-	result = SPI_execute_with_args(statement, 1, &type, &number, &is_null,
-								   false, 0);
+	/* with a number it is one that comes again, else it holds some literal */
+	if (PG_ARGISNULL(2))
+		result = SPI_execute_with_args(statement, 1, &type, &number, &is_null,
+									   false, 0);
+	else
+		result = SPI_execute_plan(plans_get(statement, 1, &type), &number,
+								  NULL, false, 0);
 	SetUserIdAndSecContext(user, sec_context);
 	if (result < 0)
 		elog(ERROR, "could not run a statement: %s",
