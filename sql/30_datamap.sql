@@ -92,6 +92,7 @@ CREATE TABLE gdpr.conversion (
     started_at timestamptz NOT NULL DEFAULT now(),
     phase text NOT NULL DEFAULT 'rows' CHECK (phase IN ('rows', 'last rows', 'old snapshots')),
     pass integer NOT NULL DEFAULT 1,
+    part oid NOT NULL DEFAULT 0,
     block bigint NOT NULL DEFAULT 0,
     rows_in_pass bigint NOT NULL DEFAULT 0,
     rows_done bigint NOT NULL DEFAULT 0,
@@ -99,7 +100,7 @@ CREATE TABLE gdpr.conversion (
     changed_at timestamptz NOT NULL DEFAULT now()
 );
 REVOKE ALL ON gdpr.conversion FROM PUBLIC;
-COMMENT ON TABLE gdpr.conversion IS 'how far the conversion of a table has come; not in dumps: without it, it begins at the first block';
+COMMENT ON TABLE gdpr.conversion IS 'how far the conversion of a table has come: part and block; not in dumps: without it, it begins at the first block';
 
 REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
     gdpr.mapped_member, gdpr.former_number FROM PUBLIC;

@@ -227,13 +227,10 @@ END $$;
 COMMENT ON FUNCTION gdpr.drop_guards(regclass) IS 'removes the triggers of a protected table from one part; for unprotect';
 REVOKE ALL ON FUNCTION gdpr.drop_guards(regclass) FROM PUBLIC;
 
--- Seals a table, with what is below it.  Its columns are in the map already.
-CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer, becomes_partition boolean DEFAULT false) RETURNS bigint
+CREATE FUNCTION gdpr.require_keys(root regclass, mapped gdpr.mapped_table) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    mapped gdpr.mapped_table := (SELECT t FROM gdpr.mapped_table t WHERE t.id = table_id);
     part regclass;
-    rows_sealed bigint := 0;
 BEGIN
     SELECT t.relation INTO part
     FROM gdpr.tree(root) t JOIN pg_attribute a ON a.attrelid = t.relation
@@ -243,13 +240,26 @@ BEGIN
             USING ERRCODE = 'invalid_table_definition',
                   HINT = format('ALTER TABLE %s ALTER COLUMN ... SET NOT NULL: %s.', part, array_to_string(mapped.key_columns, ', '));
     END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.require_keys(regclass, gdpr.mapped_table) IS
+    'raises an error unless the key columns of a table and its parts are NOT NULL; for protect';
+REVOKE ALL ON FUNCTION gdpr.require_keys(regclass, gdpr.mapped_table) FROM PUBLIC;
+
+-- Seals a table that becomes a part, with what is below it.
+CREATE FUNCTION gdpr.seal_tree(root regclass, table_id integer, becomes_partition boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table := (SELECT t FROM gdpr.mapped_table t WHERE t.id = table_id);
+    part regclass;
+    rows_sealed bigint := 0;
+BEGIN
+    PERFORM gdpr.require_keys(root, mapped);
     PERFORM gdpr.take_checks(root, table_id);
     IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = root AND a.attname = 'gdpr_sealed' AND NOT a.attisdropped) THEN
         EXECUTE format('ALTER TABLE %s ADD COLUMN gdpr_sealed gdpr.sealed', root);
     END IF;
     INSERT INTO gdpr.mapped_member (relation, table_id)
     SELECT t.relation, seal_tree.table_id FROM gdpr.tree(root) t WHERE t.relation <> mapped.relation;
-    UPDATE gdpr.mapped_table SET protected = true WHERE id = seal_tree.table_id AND NOT protected;
     PERFORM gdpr.refuse_materialized(t.relation) FROM gdpr.tree(root) t ORDER BY t.depth, t.relation::oid;
     FOR part IN SELECT t.relation FROM gdpr.tree(root) t JOIN pg_class c ON c.oid = t.relation
                 WHERE c.relkind = 'r' ORDER BY t.depth, c.oid LOOP
@@ -269,7 +279,7 @@ BEGIN
     END LOOP;
     RETURN rows_sealed;
 END $$;
-COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) IS 'seals a table and its parts, rows and schema; for protect and ATTACH PARTITION';
+COMMENT ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) IS 'seals a table and its parts, rows and schema; for ATTACH PARTITION and INHERIT';
 REVOKE ALL ON FUNCTION gdpr.seal_tree(regclass, integer, boolean) FROM PUBLIC;
 
 -- ALTER TABLE … ATTACH PARTITION and … INHERIT, before they run.
@@ -293,7 +303,7 @@ BEGIN
     WHERE r.relation = parent;
     IF mapped.other_form IS NOT NULL THEN
         RAISE EXCEPTION 'table % is being converted', parent
-            USING ERRCODE = 'object_in_use', HINT = 'It can have parts when that has come to its end: see TABLE gdpr.conversions.';
+            USING ERRCODE = 'object_in_use', HINT = 'Tables with rows can be attached when that has come to its end: see TABLE gdpr.conversions.';
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', parent);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
@@ -326,10 +336,6 @@ DECLARE
 BEGIN
     SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
     WHERE r.relation = parent;
-    IF mapped.other_form IS NOT NULL THEN
-        RAISE EXCEPTION 'table % is being converted', parent
-            USING ERRCODE = 'object_in_use', HINT = 'It can have parts when that has come to its end: see TABLE gdpr.conversions.';
-    END IF;
     FOR part IN
         SELECT t.relation FROM gdpr.tree(parent) t
         WHERE NOT EXISTS (SELECT FROM gdpr.mapped_relation r WHERE r.relation = t.relation)
@@ -361,28 +367,35 @@ REVOKE ALL ON FUNCTION gdpr.current_epoch() FROM PUBLIC;
 
 CREATE FUNCTION gdpr.set_check(mapped gdpr.mapped_table, strict boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part regclass;
 BEGIN
     -- not protected for a moment: the constraint of a protected table cannot be dropped
     UPDATE gdpr.mapped_table SET protected = false WHERE id = mapped.id;
-    IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = mapped.relation AND c.conname = 'gdpr_sealed_check') THEN
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', mapped.relation);
-    END IF;
-    PERFORM gdpr.add_sealed_check(mapped.relation, mapped.id, strict);
+    FOR part IN SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid LOOP
+        IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = part AND c.conname = 'gdpr_sealed_check') THEN
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT gdpr_sealed_check', part);
+        END IF;
+        PERFORM gdpr.add_sealed_check(part, mapped.id, strict);
+    END LOOP;
     UPDATE gdpr.mapped_table SET protected = true WHERE id = mapped.id;
 END $$;
 COMMENT ON FUNCTION gdpr.set_check(gdpr.mapped_table, boolean) IS
     'gives a protected table its CHECK constraint; not strict: rows may be open, while it is converted';
 REVOKE ALL ON FUNCTION gdpr.set_check(gdpr.mapped_table, boolean) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.has_parts(mapped gdpr.mapped_table) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (SELECT c.relkind <> 'r' FROM pg_class c WHERE c.oid = mapped.relation)
-        OR EXISTS (SELECT FROM pg_inherits i WHERE mapped.relation IN (i.inhparent, i.inhrelid))
-        OR EXISTS (SELECT FROM gdpr.mapped_member m WHERE m.table_id = mapped.id)
-$$;
-COMMENT ON FUNCTION gdpr.has_parts(gdpr.mapped_table) IS
-    'whether a table has partitions or inheritance children, or is one: then it is converted in one transaction';
-REVOKE ALL ON FUNCTION gdpr.has_parts(gdpr.mapped_table) FROM PUBLIC;
+-- With what was detached from it.
+CREATE FUNCTION gdpr.lock_whole(mapped gdpr.mapped_table, mode text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part regclass;
+BEGIN
+    FOR part IN SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid LOOP
+        EXECUTE format('LOCK TABLE %s IN %s MODE', part, mode);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_whole(gdpr.mapped_table, text) IS 'locks a table with all its parts, for those that convert it';
+REVOKE ALL ON FUNCTION gdpr.lock_whole(gdpr.mapped_table, text) FROM PUBLIC;
 
 -- A table's entry, locked, for those that change its form.
 CREATE FUNCTION gdpr.mapped_for_change(relation regclass, keep boolean) RETURNS gdpr.mapped_table
@@ -413,12 +426,12 @@ END $$;
 COMMENT ON FUNCTION gdpr.mapped_for_change(regclass, boolean) IS 'a table''s entry in the data map, locked, for protect and unprotect';
 REVOKE ALL ON FUNCTION gdpr.mapped_for_change(regclass, boolean) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.begin_protect(mapped gdpr.mapped_table) RETURNS boolean
+CREATE FUNCTION gdpr.begin_protect(mapped gdpr.mapped_table) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     relation regclass := mapped.relation;
     parent regclass;
-    n bigint;
+    part regclass;
 BEGIN
     SELECT p.relation INTO parent
     FROM gdpr.mapped_link l JOIN gdpr.mapped_table p ON p.id = l.parent_id
@@ -433,11 +446,11 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   DETAIL = 'A table whose rows belong to other rows of the same table cannot be protected yet.';
     END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
+    PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
     IF mapped.protected THEN
         -- unprotect() was interrupted: back again
         UPDATE gdpr.mapped_table SET form = mapped.other_form, other_form = 0 WHERE id = mapped.id;
-        RETURN true;
+        RETURN;
     END IF;
     SELECT t.relation INTO parent FROM gdpr.tree(relation) t JOIN gdpr.mapped_table m ON m.relation = t.relation
     WHERE m.id <> mapped.id LIMIT 1;
@@ -452,44 +465,45 @@ BEGIN
         RAISE EXCEPTION 'table % has more than 96 key and personal columns', relation
             USING ERRCODE = 'too_many_columns', HINT = 'Put some of them into a table of their own, or into one jsonb column.';
     END IF;
-    IF gdpr.has_parts(mapped) THEN
-        UPDATE gdpr.mapped_table SET form = gdpr.current_epoch(), other_form = NULL WHERE id = mapped.id;
-        n := gdpr.seal_tree(relation, mapped.id);
-        RAISE NOTICE '% rows of table % are sealed', n, relation;
-        RETURN false;
-    END IF;
+    PERFORM gdpr.require_keys(relation, mapped);
     PERFORM gdpr.take_checks(relation, mapped.id);
     EXECUTE format('ALTER TABLE %s ADD COLUMN gdpr_sealed gdpr.sealed', relation);
-    EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', relation,
-                   'envelope of the personal columns of this row; filled by the gdpr extension');
-    PERFORM gdpr.drop_guards(relation);
-    PERFORM gdpr.add_guards(relation);
+    INSERT INTO gdpr.mapped_member (relation, table_id)
+    SELECT t.relation, mapped.id FROM gdpr.tree(mapped.relation) t WHERE t.relation <> mapped.relation;
+    FOR part IN SELECT t.relation FROM gdpr.tree(relation) t ORDER BY t.depth, t.relation::oid LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.gdpr_sealed IS %L', part,
+                       'envelope of the personal columns of this row; filled by the gdpr extension');
+        PERFORM gdpr.drop_guards(part);
+        PERFORM gdpr.add_guards(part);
+    END LOOP;
     UPDATE gdpr.mapped_table SET protected = true, form = gdpr.current_epoch(), other_form = 0 WHERE id = mapped.id;
-    PERFORM gdpr.adapt_triggers(relation, true);
+    PERFORM gdpr.adapt_triggers(t.relation, true) FROM gdpr.tree(relation) t ORDER BY t.depth, t.relation::oid;
     PERFORM gdpr.set_check(mapped, false);
-    PERFORM gdpr.refuse_materialized(relation);
-    RETURN true;
+    PERFORM gdpr.refuse_materialized(t.relation) FROM gdpr.tree(relation) t ORDER BY t.depth, t.relation::oid;
 END $$;
 COMMENT ON FUNCTION gdpr.begin_protect(gdpr.mapped_table) IS
-    'from now on new rows of a table are sealed, and those that are there can be converted; false if it had parts, and is sealed';
+    'from now on new rows of a table and its parts are sealed, and those that are there can be converted';
 REVOKE ALL ON FUNCTION gdpr.begin_protect(gdpr.mapped_table) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.finish_protect(mapped gdpr.mapped_table) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    relation regclass := mapped.relation;
-    n bigint;
+    new_form integer := (SELECT t.form FROM gdpr.mapped_table t WHERE t.id = mapped.id);
+    part regclass;
+    n bigint := 0;
 BEGIN
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
-    n := gdpr.convert_table(relation, (SELECT t.form FROM gdpr.mapped_table t WHERE t.id = mapped.id));
+    PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
+    FOR part IN SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.has_rows ORDER BY r.relation::oid LOOP
+        n := n + gdpr.convert_table(part, new_form);
+        DELETE FROM gdpr.former_number f WHERE f.relation = part;
+    END LOOP;
     PERFORM gdpr.set_check(mapped, true);
     UPDATE gdpr.mapped_table SET other_form = NULL WHERE id = mapped.id;
-    DELETE FROM gdpr.former_number f WHERE f.relation = mapped.relation;
     DELETE FROM gdpr.conversion c WHERE c.table_id = mapped.id;
-    PERFORM gdpr.add_indexes(relation, mapped.id);
-    RAISE NOTICE '% rows of table % are sealed', n, relation;
+    PERFORM gdpr.add_indexes(r.relation, mapped.id) FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id ORDER BY r.relation::oid;
+    RAISE NOTICE '% rows of table % are sealed', n, mapped.relation;
 END $$;
-COMMENT ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) IS 'seals what is left and makes the table a protected one';
+COMMENT ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) IS 'seals what is left and makes the table, with its parts, a protected one';
 REVOKE ALL ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.begin_unprotect(mapped gdpr.mapped_table) RETURNS void
@@ -504,7 +518,7 @@ BEGIN
         RAISE EXCEPTION 'table % leads to a person through %', child, mapped.relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);
     END IF;
-    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', mapped.relation);
+    PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
     UPDATE gdpr.mapped_table SET form = 0, other_form = mapped.form WHERE id = mapped.id;
     IF mapped.other_form IS NULL THEN
         PERFORM gdpr.set_check(mapped, false);
@@ -582,9 +596,7 @@ BEGIN
         RAISE EXCEPTION 'table % is protected already', relation USING ERRCODE = 'GD006';
     END IF;
     IF NOT mapped.protected OR mapped.form = 0 THEN
-        IF NOT gdpr.begin_protect(mapped) THEN
-            RETURN;
-        END IF;
+        PERFORM gdpr.begin_protect(mapped);
     END IF;
     PERFORM gdpr.finish_protect(mapped);
 END $$;

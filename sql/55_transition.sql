@@ -60,9 +60,10 @@ REVOKE ALL ON FUNCTION gdpr.convert_batch(regclass, bigint, bigint, boolean), gd
 CREATE FUNCTION gdpr.begin_conversion(mapped gdpr.mapped_table) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO gdpr.conversion (table_id, rows_estimated)
-    SELECT mapped.id, greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = mapped.relation
+    SELECT mapped.id, coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+    FROM gdpr.mapped_relation r JOIN pg_class c ON c.oid = r.relation WHERE r.table_id = mapped.id AND r.has_rows
     ON CONFLICT (table_id) DO UPDATE
-    SET started_at = now(), phase = 'rows', pass = 1, block = 0, rows_in_pass = 0, rows_done = 0,
+    SET started_at = now(), phase = 'rows', pass = 1, part = 0, block = 0, rows_in_pass = 0, rows_done = 0,
         rows_estimated = excluded.rows_estimated, changed_at = now()
 $$;
 COMMENT ON FUNCTION gdpr.begin_conversion(gdpr.mapped_table) IS 'enters a table into gdpr.conversion';
@@ -78,12 +79,23 @@ END $$;
 COMMENT ON FUNCTION gdpr.assert_batch(bigint) IS 'raises an error unless it is a number of rows';
 REVOKE ALL ON FUNCTION gdpr.assert_batch(bigint) FROM PUBLIC;
 
--- True when no batch is left: what was skipped is for the end.
+CREATE FUNCTION gdpr.can_be_live(mapped gdpr.mapped_table) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(bool_and(gdpr.can_be_live(r.relation)), true) FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.has_rows
+$$;
+COMMENT ON FUNCTION gdpr.can_be_live(gdpr.mapped_table) IS 'whether a table and all its parts can be converted in batches';
+REVOKE ALL ON FUNCTION gdpr.can_be_live(gdpr.mapped_table) FROM PUBLIC;
+
+-- Part after part, in the order of their OIDs.  True when no batch is left: what was skipped is for the end.
 CREATE FUNCTION gdpr.convert_some(mapped gdpr.mapped_table, batch bigint) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     state gdpr.conversion;
+    parts oid[] := ARRAY(SELECT r.relation::oid FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.has_rows ORDER BY 1);
+    here oid;
+    next_part oid;
     result record;
+    at_end boolean;
     again boolean;
 BEGIN
     SELECT * INTO state FROM gdpr.conversion c WHERE c.table_id = mapped.id;
@@ -94,17 +106,20 @@ BEGIN
     IF state.phase <> 'rows' THEN
         RETURN true;
     END IF;
-    SELECT * INTO result FROM gdpr.convert_batch(mapped.relation, state.block, batch, false);
+    -- the part may be gone meanwhile, or there is none
+    here := (SELECT min(p) FROM unnest(parts) p WHERE p >= state.part);
+    SELECT * INTO result FROM gdpr.convert_batch(here, CASE WHEN here = state.part THEN state.block ELSE 0 END, batch, false);
+    next_part := CASE WHEN result.next_block IS NULL THEN (SELECT min(p) FROM unnest(parts) p WHERE p > here) ELSE here END;
+    at_end := next_part IS NULL;
     -- rows that were skipped, or written into space before the block
-    again := result.next_block IS NOT NULL
-        OR (state.pass < 10 AND state.rows_in_pass + result.converted + result.skipped > batch);
+    again := NOT at_end OR (state.pass < 10 AND state.rows_in_pass + result.converted + result.skipped > batch);
     UPDATE gdpr.conversion c
     SET phase = CASE WHEN again THEN 'rows' ELSE 'last rows' END,
-        pass = c.pass + CASE WHEN again AND result.next_block IS NULL THEN 1 ELSE 0 END,
+        pass = c.pass + CASE WHEN again AND at_end THEN 1 ELSE 0 END,
+        part = coalesce(next_part, 0),
         block = coalesce(result.next_block, 0),
-        rows_in_pass = CASE WHEN result.next_block IS NULL THEN 0
-                            ELSE c.rows_in_pass + result.converted + result.skipped END,
-        rows_done = c.rows_done + result.converted, changed_at = clock_timestamp()
+        rows_in_pass = CASE WHEN at_end THEN 0 ELSE c.rows_in_pass + result.converted + result.skipped END,
+        rows_done = c.rows_done + coalesce(result.converted, 0), changed_at = clock_timestamp()
     WHERE c.table_id = mapped.id;
     RETURN false;
 END $$;
@@ -124,12 +139,9 @@ BEGIN
         RAISE EXCEPTION 'table % is protected already', relation USING ERRCODE = 'GD006';
     END IF;
     IF NOT mapped.protected OR mapped.form = 0 THEN
-        IF NOT gdpr.begin_protect(mapped) THEN
-            PERFORM gdpr.unlock_conversion();
-            RETURN false;
-        END IF;
+        PERFORM gdpr.begin_protect(mapped);
         PERFORM gdpr.begin_conversion(mapped);
-        IF gdpr.can_be_live(relation) THEN
+        IF gdpr.can_be_live(mapped) THEN
             RETURN true;
         END IF;
     ELSIF NOT gdpr.convert_some(mapped, batch) THEN
@@ -176,7 +188,8 @@ BEGIN
         RAISE EXCEPTION 'table % is not protected', relation USING ERRCODE = 'GD006';
     END IF;
     IF mapped.form <> 0 THEN
-        IF NOT gdpr.has_parts(mapped) AND gdpr.can_be_live(relation) THEN
+        -- a part that was detached is opened by itself, at once
+        IF mapped.relation = relation AND gdpr.can_be_live(mapped) THEN
             PERFORM gdpr.begin_unprotect(mapped);
             PERFORM gdpr.begin_conversion(mapped);
             RETURN true;
@@ -234,19 +247,16 @@ CREATE FUNCTION gdpr.rotate_table(mapped gdpr.mapped_table, epoch integer, batch
 DECLARE
     phase text;
     old_epoch integer := CASE WHEN mapped.form = epoch THEN mapped.other_form ELSE mapped.form END;
-    live boolean := gdpr.token_epoch_lives(old_epoch) AND NOT gdpr.has_parts(mapped) AND gdpr.can_be_live(mapped.relation);
-    part regclass;
+    live boolean := gdpr.token_epoch_lives(old_epoch) AND gdpr.can_be_live(mapped);
 BEGIN
     IF mapped.form <> epoch THEN
-        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', mapped.relation);
+        PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
         UPDATE gdpr.mapped_table SET form = epoch, other_form = old_epoch WHERE id = mapped.id;
         PERFORM gdpr.begin_conversion(mapped);
     END IF;
     IF NOT live THEN
         -- of a dead epoch, UNIQUE cannot be looked after: all at once
-        FOR part IN SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid LOOP
-            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', part);
-        END LOOP;
+        PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
         PERFORM gdpr.convert_table(r.relation, epoch) FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.has_rows;
         UPDATE gdpr.mapped_table SET other_form = NULL WHERE id = mapped.id;
         DELETE FROM gdpr.conversion c WHERE c.table_id = mapped.id;
@@ -257,8 +267,9 @@ BEGIN
     END IF;
     SELECT c.phase INTO phase FROM gdpr.conversion c WHERE c.table_id = mapped.id;
     IF phase = 'last rows' THEN
-        EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', mapped.relation);
-        IF (SELECT b.skipped FROM gdpr.convert_batch(mapped.relation, 0, 9223372036854775807, true) b) > 0 THEN
+        PERFORM gdpr.lock_whole(mapped, 'EXCLUSIVE');
+        IF EXISTS (SELECT FROM gdpr.mapped_relation r, gdpr.convert_batch(r.relation, 0, 9223372036854775807, true) b
+                   WHERE r.table_id = mapped.id AND r.has_rows AND b.skipped > 0) THEN
             RAISE EXCEPTION 'rows of table % could not be converted', mapped.relation
                 USING ERRCODE = 'object_in_use', HINT = 'Repeat CALL gdpr.rotate_tokens().';
         END IF;

@@ -109,12 +109,18 @@ REVOKE ALL ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) FROM PUBLIC;
 CREATE FUNCTION gdpr.seal_person(relation regclass, person bigint) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    mapped gdpr.mapped_table;
+    part regclass;
     link record;
     condition text;
-    all_rows tid[] := '{}';
+    conditions text[] := '{}';
+    all_rows tid[];
     former bytea;
+    rows_sealed bigint := 0;
 BEGIN
-    IF NOT EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = seal_person.relation AND t.protected AND 0 IN (t.form, t.other_form)) THEN
+    SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = seal_person.relation AND t.protected AND 0 IN (t.form, t.other_form);
+    IF NOT FOUND THEN
         RETURN 0;
     END IF;
     -- as its owner, each table: first the keys of the person's rows above, as conditions, then the rows that refer to them
@@ -132,25 +138,27 @@ BEGIN
                        AND e.own = (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = t.relation AND a.attname = k.own_column)
                        AND e.parent = (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = p.relation AND a.attname = k.parent_column)) AS key
         FROM gdpr.mapped_table t JOIN gdpr.mapped_link l ON l.table_id = t.id JOIN gdpr.mapped_table p ON p.id = l.parent_id
-        WHERE t.relation = seal_person.relation
+        WHERE t.id = mapped.id
     LOOP
         FOR condition IN
             SELECT gdpr.run_as_owner(link.parent, format('SELECT %s FROM %s p WHERE gdpr.subject_number(p.gdpr_sealed) = $1',
                                                          link.key, link.parent), person)
         LOOP
-            all_rows := all_rows || ARRAY(
-                SELECT r::tid FROM gdpr.run_as_owner(relation, format('SELECT x.ctid FROM ONLY %s x WHERE x.gdpr_sealed IS NULL AND %s',
-                                                                      relation, condition)) r);
+            conditions := conditions || condition;
         END LOOP;
     END LOOP;
-    SELECT f.row_key INTO former FROM gdpr.former_number f
-    WHERE f.relation = seal_person.relation AND f.number = person LIMIT 1;
-    IF all_rows = '{}' AND former IS NULL THEN
-        RETURN 0;
-    END IF;
-    RETURN gdpr.seal_rows(relation, ARRAY(SELECT DISTINCT r FROM unnest(all_rows) r), former);
+    FOR part IN SELECT c.oid FROM gdpr.tree(relation) t JOIN pg_class c ON c.oid = t.relation WHERE c.relkind = 'r' ORDER BY c.oid LOOP
+        all_rows := ARRAY(
+            SELECT DISTINCT r::tid FROM unnest(conditions) k,
+                   gdpr.run_as_owner(part, format('SELECT x.ctid FROM ONLY %s x WHERE x.gdpr_sealed IS NULL AND %s', part, k)) r);
+        SELECT f.row_key INTO former FROM gdpr.former_number f WHERE f.relation = part AND f.number = person LIMIT 1;
+        IF all_rows <> '{}' OR former IS NOT NULL THEN
+            rows_sealed := rows_sealed + gdpr.seal_rows(part, all_rows, former);
+        END IF;
+    END LOOP;
+    RETURN rows_sealed;
 END $$;
-COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a person in a table that is being converted; for forget';
+COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a person in a table, with its parts, that is being converted; for forget';
 REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid

@@ -437,7 +437,9 @@ choose_form(GuardRow *row, bool application)
 		return table->form;
 	if (own != table->form && own != table->other_form)
 		own = table->form;
-	if (!row->insert)
+	if (row->leaves)
+		return own;				/* its new partition's guard chooses */
+	if (!row->insert && !row->moved)
 	{
 		changed = palloc0(sizeof(bool) * natts);
 		for (i = 0; i < natts; i++)
@@ -598,6 +600,9 @@ decide_states(GuardRow *row, bool application)
 	}
 	if (row->moved && !guard_is_marked(row))
 	{
+		/* it may have to take another form here */
+		if (datamap_in_transition(row->table))
+			return true;
 		/* the constraints of its new partition */
 		require_not_null(row);
 		if (application)

@@ -137,6 +137,9 @@ end_conversion(Conversion *work)
 /*
  * Lock the newest version of a row.  False: it is gone, or somebody has it.
  * Its unique columns change, so this conflicts with foreign keys' locks.
+ *
+ * A batch passes over a row that was updated since its snapshot: to follow it
+ * would be an error where it went to another partition.
  */
 static bool
 lock_row(Conversion *work, ItemPointer tid)
@@ -148,7 +151,7 @@ lock_row(Conversion *work, ItemPointer tid)
 							work->table->has_tokens ? LockTupleExclusive :
 							LockTupleNoKeyExclusive,
 							work->may_wait ? LockWaitBlock : LockWaitSkip,
-							TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							work->may_wait ? TUPLE_LOCK_FLAG_FIND_LAST_VERSION : 0,
 							&failure) == TM_Ok;
 }
 

@@ -172,6 +172,7 @@ SELECT * FROM seen();
 EXECUTE by_email('p12@x');
 SET enable_mergejoin = off;
 SET enable_nestloop = off;
+RESET enable_seqscan;
 EXPLAIN (COSTS OFF) SELECT p.id, t.id FROM person p JOIN ticket t ON t.email = p.email WHERE p.id = 1;
 -- no stored token is what it was, and segments were not sealed anew
 SET gdpr.physical = on;
