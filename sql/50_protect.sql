@@ -402,12 +402,15 @@ CREATE FUNCTION gdpr.mapped_for_change(relation regclass, keep boolean) RETURNS 
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mapped gdpr.mapped_table;
+    root regclass;
 BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    IF NOT gdpr.lock_conversion(relation, keep) THEN
-        RAISE EXCEPTION 'table % is being converted by another session', relation
+    SELECT t.relation INTO root FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+    WHERE r.relation = mapped_for_change.relation;
+    IF NOT gdpr.lock_conversion(coalesce(root, relation), keep) THEN
+        RAISE EXCEPTION 'table % is being converted by another session', coalesce(root, relation)
             USING ERRCODE = 'object_in_use', HINT = 'TABLE gdpr.conversions shows how far it is.';
     END IF;
     SELECT t.* INTO mapped FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
@@ -420,6 +423,10 @@ BEGIN
     IF mapped.protected AND mapped.form > 0 AND mapped.other_form > 0 THEN
         RAISE EXCEPTION 'the tokens of table % are being rotated', relation
             USING ERRCODE = 'object_in_use', HINT = 'First CALL gdpr.rotate_tokens(), which goes on where it was interrupted.';
+    END IF;
+    IF mapped.relation <> relation AND mapped.other_form IS NOT NULL THEN
+        RAISE EXCEPTION 'table %, of which % is a part, is being converted', mapped.relation, relation
+            USING ERRCODE = 'object_in_use', HINT = 'Repeat it when that has come to its end: see TABLE gdpr.conversions.';
     END IF;
     RETURN mapped;
 END $$;

@@ -58,7 +58,7 @@ make_table(void)
 		conditions_context = AllocSetContextCreate(TopMemoryContext,
 												   "gdpr conditions",
 												   ALLOCSET_DEFAULT_SIZES);
-	/* what is in use was copied when it was prepared */
+	/* queries have copies */
 	MemoryContextReset(conditions_context);
 	ctl.keysize = sizeof(ConditionKey);
 	ctl.entrysize = sizeof(Condition);
@@ -68,9 +68,9 @@ make_table(void)
 	nparsed = 0;
 }
 
-/* The tree of an expression. */
+/* The tree of an expression.  What is prepared of it shares its constants. */
 static Node *
-parse_condition(Oid id, int place, const char *text)
+find_condition(Oid id, int place, const char *text)
 {
 	ConditionKey key = {id, place};
 	Condition  *condition;
@@ -97,6 +97,18 @@ parse_condition(Oid id, int place, const char *text)
 	return condition->tree;
 }
 
+/* A copy of it that lives as long as the query. */
+static Node *
+parse_condition(EState *estate, Oid id, int place, const char *text)
+{
+	Node	   *tree = find_condition(id, place, text);
+	MemoryContext before = MemoryContextSwitchTo(estate->es_query_cxt);
+
+	tree = copyObject(tree);
+	MemoryContextSwitchTo(before);
+	return tree;
+}
+
 static void
 prepare_checks(ResultRelInfo *result, EState *estate)
 {
@@ -114,7 +126,7 @@ prepare_checks(ResultRelInfo *result, EState *estate)
 	{
 		if (COMPAT_CHECK_ENFORCED(&constraints->check[i]))
 			states[i] = ExecPrepareExpr((Expr *)
-										parse_condition(RelationGetRelid(rel), i,
+										parse_condition(estate, RelationGetRelid(rel), i,
 														constraints->check[i].ccbin),
 										estate);
 	}
@@ -140,7 +152,7 @@ prepare_triggers(ResultRelInfo *result, EState *estate, CmdType command)
 			continue;
 		result->ri_TrigWhenExprs[i] =
 			ExecPrepareQual(make_ands_implicit((Expr *)
-											   parse_condition(trigger->tgoid, -1,
+											   parse_condition(estate, trigger->tgoid, -1,
 															   trigger->tgqual)),
 							estate);
 	}

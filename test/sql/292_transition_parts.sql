@@ -97,6 +97,7 @@ ALTER TABLE member ATTACH PARTITION member_full FOR VALUES IN ('full');
 -- one that is detached, and one that is dropped
 ALTER TABLE member DETACH PARTITION member_rest;
 SELECT count(*), count(name) FROM member_rest;
+CALL gdpr.unprotect('member_rest');
 DROP TABLE member_late;
 CALL gdpr.protect('member', 1);
 SELECT count(*) FROM gdpr.conversions;

@@ -56,8 +56,8 @@ CREATE TABLE memory.seen (n int GENERATED ALWAYS AS IDENTITY, ours bigint, long_
 CREATE PROCEDURE memory.look() LANGUAGE sql AS $$
     INSERT INTO memory.seen (ours, long_lived)
     SELECT sum(total_bytes) FILTER (WHERE name LIKE 'gdpr%'),
-           sum(total_bytes) FILTER (WHERE name IN ('TopMemoryContext', 'CacheMemoryContext') OR parent = 'TopMemoryContext' AND name NOT LIKE 'Message%')
-    FROM pg_backend_memory_contexts
+           sum(total_bytes) FILTER (WHERE name IN ('TopMemoryContext', 'CacheMemoryContext') OR level = least AND name NOT LIKE 'Message%')
+    FROM pg_backend_memory_contexts, (SELECT min(level) + 1 AS least FROM pg_backend_memory_contexts) top
 $$;
 CALL memory.work(25);
 CALL memory.look();
@@ -65,7 +65,7 @@ CALL memory.work(25);
 CALL memory.look();
 CALL memory.work(50);
 CALL memory.look();
-SELECT b.n, b.ours - a.ours AS ours_grown, abs(b.long_lived - a.long_lived) < 100000 AS long_lived_the_same,
+SELECT b.n, greatest(b.ours - a.ours, 0) AS ours_grown, abs(b.long_lived - a.long_lived) < 100000 AS long_lived_the_same,
        b.ours < 16 * 1024 * 1024 AS below_16_mb
 FROM memory.seen a JOIN memory.seen b ON b.n = a.n + 1 ORDER BY b.n;
 RESET gdpr.purpose;
