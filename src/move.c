@@ -132,8 +132,9 @@ move_state(Relation rel, TableMap *table)
 
 	if (table->move_state != NULL)
 		return table->move_state;
-	qual = RelationGetPartitionQual(rel);
 	old = MemoryContextSwitchTo(table->context);
+	/* with its constants, which planning does not copy */
+	qual = copyObject(RelationGetPartitionQual(rel));
 	state = palloc0(sizeof(MoveState));
 	pull_varattnos((Node *) qual, 1, &state->attnums);
 	state->econtext = CreateStandaloneExprContext();
