@@ -28,7 +28,7 @@
 #include "conditions.h"
 #include "datamap.h"
 
-#define PARSED_LIMIT	1000	/* trees; then all are forgotten */
+#define PARSED_LIMIT	1000	/* trees, older ones included */
 
 /* A constraint of a relation by its place, or a trigger (place -1) */
 typedef struct ConditionKey
@@ -54,36 +54,39 @@ make_table(void)
 {
 	HASHCTL		ctl = {0};
 
-	if (conditions_context == NULL)
-		conditions_context = AllocSetContextCreate(TopMemoryContext,
-												   "gdpr conditions",
-												   ALLOCSET_DEFAULT_SIZES);
-	/* queries have copies */
-	MemoryContextReset(conditions_context);
+	conditions_context = AllocSetContextCreate(TopMemoryContext,
+											   "gdpr conditions",
+											   ALLOCSET_DEFAULT_SIZES);
 	ctl.keysize = sizeof(ConditionKey);
 	ctl.entrysize = sizeof(Condition);
 	ctl.hcxt = conditions_context;
 	conditions = hash_create("gdpr conditions", 64, &ctl,
 							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	nparsed = 0;
 }
 
-/* The tree of an expression.  What is prepared of it shares its constants. */
+/*
+ * The tree of an expression, or NULL when there is room for no more: none is
+ * freed, since what is prepared of it shares its constants.
+ */
 static Node *
-find_condition(Oid id, int place, const char *text)
+parse_condition(Oid id, int place, const char *text)
 {
 	ConditionKey key = {id, place};
 	Condition  *condition;
 	MemoryContext before;
 	bool		found;
 
-	if (conditions == NULL || nparsed >= PARSED_LIMIT)
+	if (conditions == NULL)
 		make_table();
-	condition = hash_search(conditions, &key, HASH_ENTER, &found);
-	if (found && condition->text != NULL && strcmp(condition->text, text) == 0)
+	condition = hash_search(conditions, &key, HASH_FIND, NULL);
+	if (condition != NULL && condition->text != NULL &&
+		strcmp(condition->text, text) == 0)
 		return condition->tree;
-	condition->text = NULL;
+	if (nparsed >= PARSED_LIMIT)
+		return NULL;
 	nparsed++;
+	condition = hash_search(conditions, &key, HASH_ENTER, &found);
+	condition->text = NULL;		/* until it is parsed */
 	before = MemoryContextSwitchTo(conditions_context);
 	condition->tree = stringToNode(text);
 	if (place < 0)
@@ -95,18 +98,6 @@ find_condition(Oid id, int place, const char *text)
 	condition->text = pstrdup(text);
 	MemoryContextSwitchTo(before);
 	return condition->tree;
-}
-
-/* A copy of it that lives as long as the query. */
-static Node *
-parse_condition(EState *estate, Oid id, int place, const char *text)
-{
-	Node	   *tree = find_condition(id, place, text);
-	MemoryContext before = MemoryContextSwitchTo(estate->es_query_cxt);
-
-	tree = copyObject(tree);
-	MemoryContextSwitchTo(before);
-	return tree;
 }
 
 static void
@@ -124,11 +115,15 @@ prepare_checks(ResultRelInfo *result, EState *estate)
 									constraints->num_check * sizeof(ExprState *));
 	for (i = 0; i < constraints->num_check; i++)
 	{
-		if (COMPAT_CHECK_ENFORCED(&constraints->check[i]))
-			states[i] = ExecPrepareExpr((Expr *)
-										parse_condition(estate, RelationGetRelid(rel), i,
-														constraints->check[i].ccbin),
-										estate);
+		Node	   *tree;
+
+		if (!COMPAT_CHECK_ENFORCED(&constraints->check[i]))
+			continue;
+		tree = parse_condition(RelationGetRelid(rel), i,
+							   constraints->check[i].ccbin);
+		if (tree == NULL)
+			return;
+		states[i] = ExecPrepareExpr((Expr *) tree, estate);
 	}
 	COMPAT_CHECK_STATES(result) = states;
 }
@@ -142,6 +137,7 @@ prepare_triggers(ResultRelInfo *result, EState *estate, CmdType command)
 	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
+		Node	   *tree;
 
 		/* those for single columns may not be asked */
 		if (trigger->tgqual == NULL || trigger->tgnattr > 0 ||
@@ -150,11 +146,10 @@ prepare_triggers(ResultRelInfo *result, EState *estate, CmdType command)
 			(command == CMD_INSERT ? !TRIGGER_FOR_INSERT(trigger->tgtype) :
 			 command == CMD_UPDATE ? !TRIGGER_FOR_UPDATE(trigger->tgtype) : true))
 			continue;
-		result->ri_TrigWhenExprs[i] =
-			ExecPrepareQual(make_ands_implicit((Expr *)
-											   parse_condition(estate, trigger->tgoid, -1,
-															   trigger->tgqual)),
-							estate);
+		tree = parse_condition(trigger->tgoid, -1, trigger->tgqual);
+		if (tree != NULL)
+			result->ri_TrigWhenExprs[i] =
+				ExecPrepareQual(make_ands_implicit((Expr *) tree), estate);
 	}
 }
 
