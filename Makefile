@@ -5,6 +5,7 @@
 # make demo		a guided tour on a private throw-away server
 # make test		every test, on private throw-away servers
 # make bench		figures, protected and unprotected side by side (ROWS=)
+# make instructions	the same in instructions, with valgrind (ROWS=)
 # make lint sanitize	static analysis; the tests with sanitizers
 # make fuzz		libFuzzer on whatever parses bytes (SECONDS_EACH=)
 
@@ -44,7 +45,7 @@ EXTRA_CLEAN = $(SOURCES:.c=.d) $(SOURCES:.c=.gcno) $(SOURCES:.c=.gcda) \
 	$(UNIT_TESTS) $(UNIT_TESTS:=.d) $(FUZZERS) test/bench/aead output_iso
 
 # These run without PostgreSQL's development files: test/setup brings them.
-SETUP_GOALS = demo test bench sanitize
+SETUP_GOALS = demo test bench instructions sanitize
 ifneq ($(filter-out $(SETUP_GOALS),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -119,7 +120,7 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run test/fuzz/run || status=1; \
+			test/demo/run test/bench/run test/bench/instructions test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
@@ -140,10 +141,13 @@ test:
 bench:
 	$(SETUP) test/bench/run
 
+instructions:
+	$(SETUP) test/bench/instructions
+
 # AddressSanitizer and UBSan on the unit tests; in the server, which must not
 # be preloaded with their libraries, UBSan traps instead of reporting.
 sanitize: SANITIZE = 1
 sanitize:
 	$(SETUP) test/setup-suite
 
-.PHONY: demo test bench sanitize
+.PHONY: demo test bench instructions sanitize
