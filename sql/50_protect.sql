@@ -303,7 +303,7 @@ BEGIN
     WHERE r.relation = parent;
     IF mapped.other_form IS NOT NULL THEN
         RAISE EXCEPTION 'table % is being converted', parent
-            USING ERRCODE = 'object_in_use', HINT = 'Tables with rows can be attached when that has come to its end: see TABLE gdpr.conversions.';
+            USING ERRCODE = 'object_in_use', HINT = 'Tables can be attached when that has come to its end: see TABLE gdpr.conversions. New ones can be created as its parts.';
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', parent);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', relation);
@@ -342,6 +342,12 @@ BEGIN
         ORDER BY t.depth, t.relation::oid
     LOOP
         INSERT INTO gdpr.mapped_member (relation, table_id) VALUES (part, mapped.id);
+        IF mapped.other_form IS NOT NULL AND NOT gdpr.can_be_live(part) THEN
+            RAISE EXCEPTION 'table % is being converted', parent
+                USING ERRCODE = 'object_in_use',
+                      DETAIL = format('Table %s has a deferrable UNIQUE constraint on a searchable column, or one over a generated column.', part),
+                      HINT = 'It can become a part when that has come to its end: see TABLE gdpr.conversions.';
+        END IF;
         INSERT INTO gdpr.mapped_check (table_id, relation, name, expression, definition, local)
         SELECT DISTINCT ON (k.name) k.table_id, part, k.name, k.expression, k.definition, false
         FROM pg_inherits i JOIN gdpr.mapped_check k ON k.relation = i.inhparent
@@ -389,9 +395,18 @@ CREATE FUNCTION gdpr.lock_whole(mapped gdpr.mapped_table, mode text) RETURNS voi
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part regclass;
+    locked regclass[] := '{}';
 BEGIN
     FOR part IN SELECT r.relation FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid LOOP
         EXECUTE format('LOCK TABLE %s IN %s MODE', part, mode);
+    END LOOP;
+    -- what was detached while we waited, or is about to be
+    LOOP
+        SELECT r.relation INTO part FROM gdpr.mapped_relation r
+        WHERE r.table_id = mapped.id AND r.relation <> ALL (locked) ORDER BY r.relation::oid LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', part, mode);
+        locked := locked || part;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.lock_whole(gdpr.mapped_table, text) IS 'locks a table with all its parts, for those that convert it';

@@ -436,13 +436,24 @@ crypto_hmac(const uint8_t *key, size_t keylen,
 		hmac_finish(hmac_ctx, msg, len, out);
 }
 
+/*
+ * Does a NULL key mean "the same as before" to HMAC?  Before 3.0.3 it was
+ * accepted, but the computation went on where the last one had ended.
+ */
+static bool
+hmac_keeps_key(void)
+{
+	return OpenSSL_version_num() >= 0x30000030L;
+}
+
 /* The same, for a key that comes again and again: it stays set up. */
 bool
 crypto_hmac_again(unsigned which, const uint8_t key[CRYPTO_KEY_BYTES],
 				  const uint8_t *msg, size_t len, uint8_t out[32])
 {
 	KeptHmac   *again = &kept_hmac[which % CRYPTO_KEPT_HMACS];
-	bool		keyed = again->ctx != NULL && same_key(again->key, key);
+	bool		keyed = again->ctx != NULL && hmac_keeps_key() &&
+		same_key(again->key, key);
 
 	if (again->ctx == NULL && (again->ctx = hmac_make()) == NULL)
 		return false;

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -20,6 +21,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "crypto.h"
 #include "datamap.h"
@@ -56,33 +58,58 @@ rows_query(TableMap *table, bool erase, bool one_row)
 					whose, row);
 }
 
-/*
- * Adds the foreign keys that refer to a relation and are deferrable to lists
- * of names as SET CONSTRAINTS takes them; deferred: those initially deferred.
- */
-static void
-add_references_to(Oid relid, StringInfo deferrable, StringInfo deferred)
+/* Adds the foreign keys that refer to a relation to a list of OIDs. */
+static List *
+add_references_to(List *constraints, Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
 	TriggerDesc *triggers = rel->trigdesc;
 	int			i;
 
+	/* no look at a catalog here: it could make the triggers anew */
 	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger    *trigger = &triggers->triggers[i];
-		const char *name;
 
 		/* each foreign key has two here: for DELETE, and for UPDATE */
-		if (!trigger->tgdeferrable || !TRIGGER_FOR_DELETE(trigger->tgtype) ||
-			RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_PK)
-			continue;
-		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(trigger->tgconstrrelid)),
-										  get_constraint_name(trigger->tgconstraint));
-		appendStringInfo(deferrable, "%s%s", deferrable->len > 0 ? ", " : "", name);
-		if (trigger->tginitdeferred)
-			appendStringInfo(deferred, "%s%s", deferred->len > 0 ? ", " : "", name);
+		if (TRIGGER_FOR_DELETE(trigger->tgtype) &&
+			RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
+			constraints = lappend_oid(constraints, trigger->tgconstraint);
 	}
 	table_close(rel, AccessShareLock);
+	return constraints;
+}
+
+/*
+ * The names of those that are deferrable, and of those initially deferred, as
+ * SET CONSTRAINTS takes them.
+ */
+static void
+name_constraints(const List *constraints, StringInfo deferrable,
+				 StringInfo deferred)
+{
+	ListCell   *lc;
+
+	foreach(lc, constraints)
+	{
+		HeapTuple	tuple = SearchSysCache1(CONSTROID,
+											ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_constraint constraint;
+		const char *name;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for constraint %u", lfirst_oid(lc));
+		constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+		if (constraint->condeferrable)
+		{
+			name = quote_qualified_identifier(get_namespace_name(constraint->connamespace),
+											  NameStr(constraint->conname));
+			appendStringInfo(deferrable, "%s%s", deferrable->len > 0 ? ", " : "", name);
+			if (constraint->condeferred)
+				appendStringInfo(deferred, "%s%s", deferred->len > 0 ? ", " : "", name);
+		}
+		ReleaseSysCache(tuple);
+	}
 }
 
 static void
@@ -175,9 +202,11 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	initStringInfo(&deferred);
 	if (!forget.erase)
 	{
-		add_references_to(table->relid, &deferrable, &deferred);
+		List	   *references = add_references_to(NIL, table->relid);
+
 		if (table->root != table)
-			add_references_to(table->root->relid, &deferrable, &deferred);
+			references = add_references_to(references, table->root->relid);
+		name_constraints(references, &deferrable, &deferred);
 	}
 	owner = datamap_relation_owner(table->relid);
 	search_path = owner_search_path(owner);

@@ -437,8 +437,14 @@ choose_form(GuardRow *row, bool application)
 		return table->form;
 	if (own != table->form && own != table->other_form)
 		own = table->form;
+
+	/*
+	 * A row that leaves goes sealed: so its number goes with it, and the
+	 * triggers of its new partition see no more than this session may.  The
+	 * guard there chooses its form anew.
+	 */
 	if (row->leaves)
-		return own;				/* its new partition's guard chooses */
+		return own != 0 ? own : datamap_sealed_form(table);
 	if (!row->insert && !row->moved)
 	{
 		changed = palloc0(sizeof(bool) * natts);

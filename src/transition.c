@@ -135,11 +135,12 @@ end_conversion(Conversion *work)
 }
 
 /*
- * Lock the newest version of a row.  False: it is gone, or somebody has it.
- * Its unique columns change, so this conflicts with foreign keys' locks.
+ * Lock a row.  False: it is gone, or somebody has it.  Its unique columns
+ * change, so this conflicts with foreign keys' locks.
  *
- * A batch passes over a row that was updated since its snapshot: to follow it
- * would be an error where it went to another partition.
+ * Where it was updated since the snapshot, a batch passes over it: to follow
+ * it to its newest version, as is done for forget, would be an error if that
+ * is in another partition.
  */
 static bool
 lock_row(Conversion *work, ItemPointer tid)
@@ -399,7 +400,8 @@ gdpr_can_be_live(PG_FUNCTION_ARGS)
 	TableMap   *table = datamap_lookup(PG_GETARG_OID(0));
 	bool		live = table == NULL || form_can_be_live(rel, table);
 
-	relation_close(rel, NoLock);
+	/* not kept: who converts takes stronger locks, from the root down */
+	relation_close(rel, AccessShareLock);
 	PG_RETURN_BOOL(live);
 }
 

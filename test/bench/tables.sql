@@ -22,6 +22,8 @@ CREATE TABLE plain.entry (
 	note		text
 );
 CREATE INDEX ON plain.entry (person_id);
+-- A commit that writes to it flushes all write-ahead log.
+CREATE TABLE plain.flushed (n integer);
 -- What COPY fills.
 CREATE TABLE plain.loading (LIKE plain.person INCLUDING ALL);
 

@@ -152,6 +152,16 @@ SELECT * FROM gdpr.find_subjects(E'nobody''s "value"');
 SELECT gdpr.declare_subject('fg.stock');
 SELECT gdpr.forget(:p7) IS NOT NULL AS erasure;
 SELECT gdpr.undeclare_table('fg.stock');
+-- a deferred foreign key with an action: what it makes of the rows below is checked at once, and the row erased instead
+CREATE TABLE fg.owner (id int PRIMARY KEY, name text);
+CREATE TABLE fg.car (id int PRIMARY KEY, owner_id int DEFAULT 0 REFERENCES fg.owner ON DELETE SET DEFAULT DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO fg.owner VALUES (1, 'Some Owner');
+INSERT INTO fg.car VALUES (1, 1);
+SELECT gdpr.declare_subject('fg.owner');
+SELECT gdpr.declare_column('fg.owner', 'name', 'contact');
+SELECT gdpr.protect_now('fg.owner');
+SELECT gdpr.forget(gdpr.subject('fg.owner', '1')) IS NOT NULL AS erasure;
+SELECT o.id, o.name, c.owner_id FROM fg.owner o JOIN fg.car c ON c.owner_id = o.id;
 -- numbers are never used again
 SELECT count(*) FROM fg.person p JOIN gdpr.tombstone t ON t.number = gdpr.subject_number(p.gdpr_sealed) WHERE p.name IS NOT NULL;
 SELECT pending FROM gdpr.keystore_status();

@@ -64,11 +64,22 @@ SET gdpr.purpose = 'parts';
 -- rows move from parts that are sealed to parts that are not, and back; hidden from who moves them, too
 UPDATE member SET region = 'south' WHERE id = 1;
 UPDATE member SET region = 'north' WHERE id = 16;
+CREATE TABLE noted (line text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO parts.noted VALUES (concat_ws(' ', TG_NAME, NEW.id, coalesce(NEW.email, 'hidden'), coalesce(right(NEW.name, 2), 'hidden')));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER arrives BEFORE INSERT ON member FOR EACH ROW EXECUTE FUNCTION note();
+UPDATE member SET region = 'west' WHERE id = 3;
+UPDATE member SET region = 'north' WHERE id = 3;
 SET gdpr.purpose = '';
 UPDATE member SET region = 'west' WHERE id = 2;
 UPDATE member SET region = 'north' WHERE id IN (17, 18) RETURNING id, region, email, name;
 SET gdpr.purpose = 'parts';
 SELECT m.id, m.region, m.email, right(m.name, 2), m.tableoid::regclass FROM member m WHERE m.id IN (1, 2, 16, 17, 18) ORDER BY 1;
+SELECT * FROM noted;
+DROP TRIGGER arrives ON member;
 UPDATE member m SET region = b.region FROM member_before b WHERE b.id = m.id AND m.region <> b.region;
 SELECT * FROM wrong();
 -- UNIQUE holds for rows that arrive, in whatever form: one is sealed, the other is not
@@ -137,6 +148,7 @@ SELECT id FROM bill WHERE iban = 'NL7';
 
 -- unprotect, turned round halfway, then to its end
 CALL gdpr.unprotect('bill', 1);
+CREATE TABLE numbers AS SELECT id, gdpr.subject_number(gdpr_sealed) AS number FROM member;
 SELECT gdpr.unprotect_step('member', 1) FROM generate_series(1, 5);
 SELECT count(*) FILTER (WHERE sealed > 0) > 0 AS some_sealed, count(*) FILTER (WHERE open > 0) > 0 AS some_open FROM forms();
 SELECT * FROM wrong();
@@ -147,7 +159,9 @@ SELECT * FROM wrong();
 SELECT gdpr.protect_step('member', 1);
 SELECT relation, what FROM gdpr.conversions;
 SELECT * FROM wrong();
-SELECT gdpr.unprotect_step('member', 1);
+-- rows that moved while they were open have the numbers that they had
+CALL gdpr.protect('member');
+SELECT count(*), count(*) FILTER (WHERE gdpr.subject_number(gdpr_sealed) <> number) AS other_number FROM member JOIN numbers USING (id);
 DROP VIEW forms CASCADE;
 CALL gdpr.unprotect('member', 3);
 SELECT count(*) FROM (SELECT id, region, email, name FROM member_before EXCEPT TABLE member) a;
