@@ -719,6 +719,38 @@ utility_restore_always(Node *stmt)
 	SPI_finish();
 }
 
+/*
+ * Does a statement concern nothing but triggers?  Then the indexes need not be
+ * looked at, and are not locked: pg_restore -j attaches those of partitions
+ * while it makes triggers.
+ */
+static bool
+is_about_triggers(const Node *stmt)
+{
+	ListCell   *lc;
+
+	if (!IsA(stmt, AlterTableStmt))
+		return IsA(stmt, CreateTrigStmt);
+	foreach(lc, ((const AlterTableStmt *) stmt)->cmds)
+	{
+		switch (lfirst_node(AlterTableCmd, lc)->subtype)
+		{
+			case AT_EnableTrig:
+			case AT_EnableAlwaysTrig:
+			case AT_EnableReplicaTrig:
+			case AT_DisableTrig:
+			case AT_EnableTrigAll:
+			case AT_DisableTrigAll:
+			case AT_EnableTrigUser:
+			case AT_DisableTrigUser:
+				break;
+			default:
+				return false;
+		}
+	}
+	return true;
+}
+
 void
 utility_after_ddl(Node *stmt, List *relids)
 {
@@ -750,8 +782,11 @@ utility_after_ddl(Node *stmt, List *relids)
 			continue;
 		if (map != NULL)
 		{
-			refuse_new_unique(rel, map, stmt);
-			schema_check_protected(rel, map);
+			if (!is_about_triggers(stmt))
+			{
+				refuse_new_unique(rel, map, stmt);
+				schema_check_protected(rel, map);
+			}
 			/* partitions get one, too */
 			if (IsA(stmt, CreateTrigStmt))
 				trigger_adapt(rel, ((CreateTrigStmt *) stmt)->trigname, true);
