@@ -132,7 +132,6 @@ owner_search_path(Oid owner)
 {
 	Oid			types[2] = {OIDOID, OIDOID};
 	Datum		args[2] = {ObjectIdGetDatum(owner), ObjectIdGetDatum(MyDatabaseId)};
-
 	const char *query = "SELECT pg_catalog.substr(c, 13)"
 		" FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c"
 		" WHERE s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[$1, 0::pg_catalog.oid])"

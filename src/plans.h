@@ -11,8 +11,9 @@
 
 /*
  * The plan of a statement, saved for the session if there is room for it, else
- * good until SPI_finish(); SPI is connected.  The same text must always come with the same argument types, and with the search path
- * under which it will be run.
+ * good until SPI_finish(); SPI is connected.  The same text must always come
+ * with the same argument types, and with the search path under which it will
+ * be run.
  */
 extern SPIPlanPtr plans_get(const char *statement, int nargs, Oid *types);
 
