@@ -21,6 +21,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -128,7 +129,7 @@ has_name(const char *names, const char *name)
 
 	while (names != NULL)
 	{
-		if (OPENSSL_strncasecmp(names, name, len) == 0 &&
+		if (strncasecmp(names, name, len) == 0 &&
 			(names[len] == '\0' || names[len] == ':'))
 			return true;
 		names = strchr(names, ':');
