@@ -109,9 +109,8 @@ COMMENT ON FUNCTION gdpr.column_ref_out(gdpr.column_ref) IS 'the name of the col
 CREATE TYPE gdpr.column_ref (
     INPUT = gdpr.column_ref_in,
     OUTPUT = gdpr.column_ref_out,
-    INTERNALLENGTH = 8,
-    PASSEDBYVALUE,
-    ALIGNMENT = double
+    INTERNALLENGTH = VARIABLE,
+    ALIGNMENT = int4
 );
 COMMENT ON TYPE gdpr.column_ref IS 'a column of the data map, inside plans only';
 

@@ -9,8 +9,10 @@ COMMENT ON SEQUENCE gdpr.map_id IS 'ids of tables and columns in envelopes; neve
 
 CREATE TABLE gdpr.category (
     id smallint PRIMARY KEY CHECK (id BETWEEN 0 AND 15),
-    name text NOT NULL UNIQUE CHECK (name <> '')
+    name text NOT NULL UNIQUE CHECK (name <> ''),
+    special boolean NOT NULL DEFAULT false
 );
+COMMENT ON COLUMN gdpr.category.special IS 'of Art. 9: a purpose needs a ground of Art. 9(2) to cover it';
 COMMENT ON TABLE gdpr.category IS 'named classes of personal data, at most 16: the unit of partial forgetting';
 
 CREATE TABLE gdpr.mapped_table (

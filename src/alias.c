@@ -5,13 +5,21 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "alias.h"
 #include "crypto.h"
+#include "datamap.h"
 #include "errors.h"
 #include "keystore.h"
 #include "sealed.h"
@@ -84,4 +92,31 @@ alias_number(uint64 number, int category)
 	}
 	SetUserIdAndSecContext(user, sec_context);
 	return alias | keep;
+}
+
+uint64
+alias_person(uint64 number)
+{
+	Oid			relid = get_relname_relid("subject_alias", datamap_oids()->schema);
+	Relation	rel = table_open(relid, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		list_free(RelationGetIndexList(rel));	/* finds the primary key's */
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum((int64) number));
+		scan = systable_beginscan(rel, rel->rd_pkindex, true, NULL, 1, &key);
+		tuple = systable_getnext(scan);
+		if (HeapTupleIsValid(tuple))
+			number = (uint64) DatumGetInt64(heap_getattr(tuple, 2,
+														 RelationGetDescr(rel),
+														 &isnull));
+		systable_endscan(scan);
+	}
+	table_close(rel, NoLock);
+	return number;
 }

@@ -15,4 +15,7 @@
  */
 extern uint64 alias_number(uint64 number, int category);
 
+/* The person that a number belongs to, which may be one of these. */
+extern uint64 alias_person(uint64 number);
+
 #endif							/* GDPR_ALIAS_H */

@@ -22,9 +22,11 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 }
 
 /*
- * gdpr.session_statistics(OUT revealed, OUT hidden, OUT written)
+ * gdpr.session_statistics(OUT revealed, OUT hidden, OUT written, OUT masked,
+ *		OUT overridden)
  *
- * Values revealed, values hidden and rows sealed by this session so far.
+ * Of this session so far: values revealed, values hidden, rows sealed, values
+ * masked, and those of the revealed ones that were revealed by an override.
  */
 Datum
 gdpr_session_statistics(PG_FUNCTION_ARGS)

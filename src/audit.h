@@ -17,6 +17,8 @@ typedef enum AuditAction
 	AUDIT_REVEAL,				/* a value left through reveal() */
 	AUDIT_HIDE,					/* a value was not shown */
 	AUDIT_WRITE,				/* a row was sealed */
+	AUDIT_MASK,					/* a mask was shown instead of a value */
+	AUDIT_OVERRIDE,				/* a value left that was overridden for */
 	AUDIT_ACTIONS
 } AuditAction;
 

@@ -156,4 +156,15 @@ compat_group_exprs(RangeTblEntry *rte)
 	} while (0)
 #endif
 
+/* What an ExecutorRun hook is given; 18 runs a plan as often as it is asked. */
+#if PG_VERSION_NUM < 180000
+#define COMPAT_EXECUTOR_RUN_ARGS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define COMPAT_EXECUTOR_RUN_PASS	query, direction, count, once
+#else
+#define COMPAT_EXECUTOR_RUN_ARGS \
+	QueryDesc *query, ScanDirection direction, uint64 count
+#define COMPAT_EXECUTOR_RUN_PASS	query, direction, count
+#endif
+
 #endif							/* GDPR_COMPAT_H */

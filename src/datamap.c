@@ -97,12 +97,12 @@ static bool oids_valid = false;
 enum MapTable
 {
 	MAP_TABLE, MAP_LINK, MAP_COLUMN, MAP_CHECK, MAP_MEMBER, MAP_PURPOSE,
-	MAP_PURPOSE_GRANT, MAP_TABLES
+	MAP_PURPOSE_GRANT, MAP_NOTICE, MAP_TABLES
 };
 static Oid	map_relids[MAP_TABLES];
 static const char *const map_names[MAP_TABLES] = {
 	"mapped_table", "mapped_link", "mapped_column", "mapped_check",
-	"mapped_member", "purpose", "purpose_grant"
+	"mapped_member", "purpose", "purpose_grant", "notice"
 };
 
 int
@@ -191,6 +191,8 @@ load_oids(void)
 	args[1] = BYTEAOID;
 	args[2] = oids.column_ref_type;
 	oids.mark = function_oid("mark", 3, args);
+	args[1] = args[2] = args[3] = TEXTOID;
+	oids.row_permitted = function_oid("row_permitted", 4, args);
 	args[0] = RECORDOID;
 	args[1] = ANYELEMENTOID;
 	oids.trigger_value = function_oid("trigger_value", 2, args);
@@ -938,4 +940,31 @@ datamap_declared(Oid relid)
 	if (!datamap_finish_table(wanted))
 		elog(ERROR, "the data map of relation %u lacks a link", relid);
 	return wanted;
+}
+
+/* ---------- references to columns ---------- */
+
+size_t
+column_context_size(const char *context)
+{
+	size_t		size = 0;
+	int			i;
+
+	for (i = 0; context != NULL && i < 3; i++)
+		size += strlen(context + size) + 1;
+	return size;
+}
+
+Datum
+column_ref_make(int32 id, int flags, const char *context)
+{
+	size_t		size = column_context_size(context);
+	PlanColumnRef *ref = palloc(offsetof(PlanColumnRef, context) + size);
+
+	SET_VARSIZE(ref, offsetof(PlanColumnRef, context) + size);
+	ref->id = id;
+	ref->flags = flags;
+	if (size > 0)
+		memcpy(ref->context, context, size);
+	return PointerGetDatum(ref);
 }

@@ -135,6 +135,7 @@ typedef struct GdprOids
 	Oid			token_array;	/* token_array("any" array, column_ref) */
 	Oid			mark;			/* mark(sealed, bytea column ids (4 bytes each), column_ref) */
 	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
+	Oid			row_permitted;	/* row_permitted(sealed, purpose, channel, topic) */
 	Oid			trigger_value;	/* trigger_value(record, anyelement) */
 	Oid			trigger_row;	/* trigger_row(anyelement) */
 	Oid			trigger_aliases[DATAMAP_TRIGGER_ALIASES];	/* by DatamapTriggerAlias */
@@ -177,30 +178,47 @@ extern ColumnMap *datamap_column(int32 column_id);
 
 /*
  * The value of a Const of type gdpr.column_ref: which column (or, for
- * reveal_row and mark, any column id of the table, or the table id negated)
- * and how.  8 bytes, by value.
+ * reveal_row and mark, any column id of the table, or the table id negated),
+ * how, and for what.
  */
+typedef struct PlanColumnRef
+{
+	int32		vl_len_;
+	int32		id;
+	int32		flags;
+	char		context[FLEXIBLE_ARRAY_MEMBER];
+} PlanColumnRef;
+
 #define COLUMN_REF_OWN_INPUT	0x01	/* EXCLUDED: opened whoever asks */
 #define COLUMN_REF_RELATION		0x02	/* instead of an id, the OID of the
 										 * relation: whole rows of transition
 										 * tables do not tell */
 
-static inline Datum
-column_ref_make(int32 id, int flags)
-{
-	return Int64GetDatum(((int64) id << 8) | flags);
-}
+/*
+ * The context: purpose, channel and topic of the view that is read, each with
+ * a '\0' at its end, of which "" is none; or NULL: what the session says.
+ */
+extern size_t column_context_size(const char *context);
+extern Datum column_ref_make(int32 id, int flags, const char *context);
 
 static inline int32
 column_ref_id(Datum ref)
 {
-	return (int32) (DatumGetInt64(ref) >> 8);
+	return ((const PlanColumnRef *) DatumGetPointer(ref))->id;
 }
 
 static inline int
 column_ref_flags(Datum ref)
 {
-	return (int) (DatumGetInt64(ref) & 0xFF);
+	return ((const PlanColumnRef *) DatumGetPointer(ref))->flags;
+}
+
+static inline const char *
+column_ref_context(Datum ref)
+{
+	const PlanColumnRef *value = (const PlanColumnRef *) DatumGetPointer(ref);
+
+	return VARSIZE(value) > offsetof(PlanColumnRef, context) ? value->context : NULL;
 }
 
 /* The root's, by table id, or NULL. */

@@ -16,6 +16,7 @@
 #include "policy.h"
 #include "rewrite.h"
 #include "row.h"
+#include "statement.h"
 #include "subject.h"
 #include "transition.h"
 #include "trigger.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	keystore_init();
 	worker_init();
 	datamap_init();
+	statement_init();
 	policy_init();
 	row_init();
 	subject_init();

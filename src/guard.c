@@ -96,14 +96,10 @@ has_other_triggers(Relation rel, bool insert)
 static bytea *
 opened_mark(const GuardRow *row)
 {
-	int			len = row->old == NULL ? 0 : VARSIZE_ANY_EXHDR(row->old);
-	bytea	   *opened = palloc(VARHDRSZ + 1 + len);
-
-	SET_VARSIZE(opened, VARHDRSZ + 1 + len);
-	*(uint8 *) VARDATA(opened) = ENVELOPE_OPENED;
-	if (len > 0)
-		memcpy(VARDATA(opened) + 1, VARDATA_ANY(row->old), len);
-	return opened;
+	if (row->old == NULL)
+		return sealed_mark_make(ENVELOPE_OPENED, row->context, NULL, 0);
+	return sealed_mark_make(ENVELOPE_OPENED, row->context,
+							VARDATA_ANY(row->old), VARSIZE_ANY_EXHDR(row->old));
 }
 
 /*
@@ -157,7 +153,7 @@ static RowColumnState
 assigned_state(GuardRow *row, ColumnMap *column)
 {
 	int			att = column->attnum - 1;
-	bool		asked = guard_mark_version(row->sealed) == ENVELOPE_MARKED;
+	bool		asked = row->mark == ENVELOPE_MARKED;
 	bool		shown_isnull;
 	Datum		shown = guard_shown_value(row, column, asked, &shown_isnull);
 
@@ -168,8 +164,10 @@ assigned_state(GuardRow *row, ColumnMap *column)
 		row->isnull[att] = row->old_isnull[att];
 		return ROW_KEEP;
 	}
-	if (policy_decide(column, guard_old_column_person(row, column->via,
-												column->category)) != POLICY_REVEAL)
+	if (policy_decide(guard_question(row), column,
+					  row->old == NULL ? 0 :
+					  reveal_person(column, (uint8 *) VARDATA_ANY(row->old),
+									VARSIZE_ANY_EXHDR(row->old))) != POLICY_REVEAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_NOT_PERMITTED),
 				 errmsg("cannot assign to column \"%s\" of table \"%s\", which is hidden from this session",
@@ -206,21 +204,17 @@ require_may_restore(GuardRow *row)
 static bool
 update_states(GuardRow *row)
 {
-	uint8		version;
 	int			i;
 
 	if (row->sealed == NULL && row->old != NULL)
 		refuse_physical_write(row, GUARD_SEALED_COLUMN);
-	version = row->sealed == NULL ? 0 : guard_mark_version(row->sealed);
 	/* the publisher sealed and checked it, also if no value changed */
 	if (IsLogicalWorker() && row->sealed != NULL &&
 		row_is_sealed(row->table, row->values, row->isnull,
 					  (uint8 *) VARDATA_ANY(row->sealed),
 					  VARSIZE_ANY_EXHDR(row->sealed)))
 		return false;
-	if (row->sealed != NULL &&
-		version != ENVELOPE_MARKED && version != ENVELOPE_OPENED &&
-		!guard_same_envelope(row))
+	if (row->sealed != NULL && row->mark == 0 && !guard_same_envelope(row))
 	{
 		if (!row_is_sealed(row->table, row->values, row->isnull,
 						   (uint8 *) VARDATA_ANY(row->sealed),
@@ -234,8 +228,8 @@ update_states(GuardRow *row)
 		ColumnMap  *column = &row->table->columns[i];
 		int			att = column->attnum - 1;
 
-		if (version == ENVELOPE_OPENED ||
-			(version == ENVELOPE_MARKED &&
+		if (row->mark == ENVELOPE_OPENED ||
+			(row->mark == ENVELOPE_MARKED &&
 			 guard_mark_contains(row->sealed, column->id)))
 			row->states[i] = assigned_state(row, column);
 		else if (!guard_image_equal(row->rel, column->attnum, row->values[att],

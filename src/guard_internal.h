@@ -14,6 +14,7 @@
 
 #include "datamap.h"
 #include "move.h"
+#include "policy.h"
 #include "row.h"
 
 /* A row trigger's work on one row */
@@ -33,12 +34,11 @@ typedef struct GuardRow
 	bytea	   *old;			/* OLD's envelope; NULL: OLD is not sealed */
 	StringInfoData old_rowkey;
 	bytea	   *sealed;			/* NEW.gdpr_sealed, NULL if that is NULL */
+	uint8		mark;			/* sealed_mark_version() of it, 0 for NULL */
+	const char *context;		/* of the mark, NULL: none */
 	RowColumnState *states;
 	uint64	   *numbers;
 } GuardRow;
-
-/* What kind of mark, or version of an envelope; 0 if it is empty. */
-extern uint8 guard_mark_version(const bytea *sealed);
 
 /*
  * Is it an UPDATE of the application that assigns personal columns?  While the
@@ -71,6 +71,9 @@ extern bool guard_same_envelope(const GuardRow *row);
  */
 extern Datum guard_shown_value(GuardRow *row, ColumnMap *column, bool asked,
 							   bool *isnull);
+
+/* What the statement asks its data for: what the view says, or the session. */
+extern PolicyQuestion *guard_question(const GuardRow *row);
 
 /* The person of OLD, 0 if it is not sealed. */
 extern uint64 guard_old_person(const GuardRow *row);

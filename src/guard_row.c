@@ -16,6 +16,7 @@
 #include "guard_internal.h"
 #include "guard_mode.h"
 #include "keystore.h"
+#include "policy.h"
 #include "reveal.h"
 #include "sealed.h"
 #include "subject.h"
@@ -34,39 +35,27 @@ Datum
 gdpr_mark(PG_FUNCTION_ARGS)
 {
 	bytea	   *ids;
-	bytea	   *result;
-	int			len;
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	ids = PG_GETARG_BYTEA_PP(1);
-	len = VARSIZE_ANY_EXHDR(ids);
-	result = palloc(VARHDRSZ + 1 + len);
-	SET_VARSIZE(result, VARHDRSZ + 1 + len);
-	*(uint8 *) VARDATA(result) = ENVELOPE_MARKED;
-	memcpy(VARDATA(result) + 1, VARDATA_ANY(ids), len);
-	PG_RETURN_BYTEA_P(result);
-}
-
-uint8
-guard_mark_version(const bytea *sealed)
-{
-	return VARSIZE_ANY_EXHDR(sealed) > 0 ? *(uint8 *) VARDATA_ANY(sealed) : 0;
+	PG_RETURN_BYTEA_P(sealed_mark_make(ENVELOPE_MARKED,
+									   column_ref_context(PG_GETARG_DATUM(2)),
+									   VARDATA_ANY(ids), VARSIZE_ANY_EXHDR(ids)));
 }
 
 bool
 guard_is_marked(const GuardRow *row)
 {
-	uint8		version = row->sealed == NULL ? 0 : guard_mark_version(row->sealed);
-
-	return version == ENVELOPE_MARKED || version == ENVELOPE_OPENED;
+	return row->mark != 0;
 }
 
 bool
 guard_mark_contains(const bytea *mark, int32 id)
 {
-	const char *p = VARDATA_ANY(mark) + 1;
-	const char *end = VARDATA_ANY(mark) + VARSIZE_ANY_EXHDR(mark);
+	size_t		len;
+	const uint8 *p = sealed_mark_rest(mark, &len);
+	const uint8 *end = p + len;
 
 	for (; p + 4 <= end; p += 4)
 	{
@@ -138,6 +127,8 @@ guard_begin_row(TriggerData *trigger, GuardRow *row)
 	guard_deform(row->rel, row->newtuple, &row->values, &row->isnull);
 	if (!row->isnull[sealed_att])
 		row->sealed = DatumGetByteaPP(row->values[sealed_att]);
+	row->mark = row->sealed == NULL ? 0 : sealed_mark_version(row->sealed);
+	row->context = row->mark == 0 ? NULL : sealed_mark_context(row->sealed);
 	if (!row->insert)
 	{
 		begin_old(row, trigger->tg_trigtuple);
@@ -207,20 +198,22 @@ guard_shown_value(GuardRow *row, ColumnMap *column, bool asked, bool *isnull)
 	const uint8 *rowkey = (uint8 *) row->old_rowkey.data;
 	size_t		rowkeylen = row->old_rowkey.len;
 	int			att = column->attnum - 1;
-	const uint8 *buf;
-	size_t		len;
+	PolicyQuestion *question = guard_question(row);
 
-	if (row->old == NULL && asked)
-		return reveal_open(column, row->old_values[att], row->old_isnull[att],
-						   false, isnull);
 	if (row->old == NULL)
-		return reveal_open_permitted(column, row->old_values[att],
-									 row->old_isnull[att], isnull);
-	buf = (uint8 *) VARDATA_ANY(row->old);
-	len = VARSIZE_ANY_EXHDR(row->old);
-	if (asked)
-		return reveal_shown(column, buf, len, rowkey, rowkeylen, false, isnull);
-	return reveal_permitted(column, buf, len, rowkey, rowkeylen, isnull);
+		return reveal_open(question, column, row->old_values[att],
+						   row->old_isnull[att],
+						   asked ? REVEAL_ASKED : REVEAL_UNASKED, isnull);
+	return reveal_shown(question, column, (uint8 *) VARDATA_ANY(row->old),
+						VARSIZE_ANY_EXHDR(row->old), rowkey, rowkeylen,
+						asked ? REVEAL_ASKED : REVEAL_UNASKED, isnull);
+}
+
+PolicyQuestion *
+guard_question(const GuardRow *row)
+{
+	return row->context == NULL ? policy_session() :
+		policy_of_context(row->context);
 }
 
 /* ---------- numbers ---------- */

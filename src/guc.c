@@ -17,6 +17,10 @@
 char	   *guc_keystore_directory = NULL;
 char	   *guc_keystore_key_command = NULL;
 char	   *guc_purpose = NULL;
+char	   *guc_channel = NULL;
+char	   *guc_topic = NULL;
+char	   *guc_actor = NULL;
+char	   *guc_override_reason = NULL;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
@@ -78,6 +82,50 @@ guc_init(void)
 							   "Purpose for which this session processes personal data.",
 							   "Without a purpose that was granted to the role, sealed columns are not revealed.",
 							   &guc_purpose,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * Consent may be given for some channels or topics only: whoever asks
+	 * without saying which learns whether there is any.
+	 */
+	DefineCustomStringVariable("gdpr.channel",
+							   "Channel on which persons are to be addressed, such as email or phone.",
+							   "Narrows gdpr.purpose to persons who permit that. Empty: any channel.",
+							   &guc_channel,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("gdpr.topic",
+							   "Topic on which persons are to be addressed.",
+							   "Narrows gdpr.purpose to persons who permit that. Empty: any topic.",
+							   &guc_topic,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * Behind a connection pool all sessions are one role: the application
+	 * says for whom it acts, usually with SET LOCAL.
+	 */
+	DefineCustomStringVariable("gdpr.actor",
+							   "The human on whose behalf this session acts.",
+							   "Recorded with what is done. A purpose can require it.",
+							   &guc_actor,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/* In an emergency, and at one's own risk: it is recorded. */
+	DefineCustomStringVariable("gdpr.override_reason",
+							   "Reason for which a lacking consent, an objection or a restriction is overridden.",
+							   "Only for purposes that were granted to the role with override, never for direct marketing.",
+							   &guc_override_reason,
 							   "",
 							   PGC_USERSET,
 							   0,

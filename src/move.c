@@ -31,6 +31,7 @@
 #include "crypto.h"
 #include "envelope.h"
 #include "move.h"
+#include "sealed.h"
 
 #define NOTES	64
 #define KEPT	16
@@ -331,19 +332,20 @@ move_keep(HeapTuple tuple, const struct varlena *envelope, MoveNews news)
 HeapTuple
 move_kept(const struct varlena *mark, MoveNews *news)
 {
-	Size		len = VARSIZE_ANY_EXHDR(mark);
-	const uint8 *buf = (const uint8 *) VARDATA_ANY(mark);
+	const uint8 *envelope;
+	size_t		len;
 	int			i;
 
-	if (!any || len == 0 || buf[0] != ENVELOPE_OPENED)
+	if (!any || sealed_mark_version(mark) != ENVELOPE_OPENED)
 		return NULL;
+	envelope = sealed_mark_rest(mark, &len);
 	for (i = 1; i <= KEPT; i++)
 	{
 		KeptRow    *row = &kept[(kept_next + KEPT - i) % KEPT];
 		HeapTuple	tuple = row->tuple;
 
-		if (tuple == NULL || VARSIZE_ANY_EXHDR(row->envelope) != len - 1 ||
-			memcmp(VARDATA_ANY(row->envelope), buf + 1, len - 1) != 0)
+		if (tuple == NULL || VARSIZE_ANY_EXHDR(row->envelope) != len ||
+			memcmp(VARDATA_ANY(row->envelope), envelope, len) != 0)
 			continue;
 		row->tuple = NULL;		/* freed with the transaction */
 		*news = row->news;

@@ -1,71 +1,70 @@
 /*
  * policy.c
- *		The decision whether a session sees a value.
+ *		The one decision: what is current_user shown of a person's data?
  *
- * A value is revealed when gdpr.purpose names a purpose that was granted to
- * current_user, or to a role it has the privileges of, and that covers the
- * column's category (and the column, if the purpose is narrowed to columns).
- * What was found for a role and a purpose is kept until the purposes, the
- * data map, or role memberships change, in any session.
+ * In this order: the purpose must exist, be granted to current_user or a role
+ * it has the privileges of, and have its actor; it must cover the column; and
+ * the person must permit it (standing.c), unless that is overridden.  What is
+ * left is shown as it is, or masked.
+ *
+ * What was read of a purpose is kept until the purposes, the data map or role
+ * memberships change, in any session; how persons stand to it, until the
+ * statement ends.  At the begin of a statement we ask for the invalidations of
+ * others: its locks may all be held already, and then nobody else does.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "nodes/bitmapset.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "errors.h"
 #include "guc.h"
 #include "policy.h"
+#include "purpose.h"
+#include "statement.h"
 
-/* Columns of the tables, as in sql/40_purposes.sql */
-enum PurposeColumn
-{
-	P_NAME = 1, P_LEGAL_BASIS, P_CATEGORIES, P_COLUMNS
-};
-enum PurposeGrantColumn
-{
-	PG_PURPOSE = 1, PG_ROLE, PG_MODE
-};
+#define VIEW_QUESTIONS	1000	/* at most, in a session */
+#define OTHER_QUESTIONS	32		/* that are kept */
 
-/* What the current role may see for the current purpose */
-static struct
+struct PolicyQuestion
 {
+	MemoryContext context;		/* of what is read */
+	char	   *name;			/* of the purpose, "" for none */
+	char	   *channel;		/* NULL: any */
+	char	   *topic;
+	uint64		used;			/* when last, of OTHER_QUESTIONS */
+	/* found for a role */
 	bool		valid;
-	char	   *purpose;		/* "" for none */
 	Oid			role;
 	uint64		version;		/* of the data map and purposes */
-	bool		known;
-	bool		granted;
-	uint32		categories;		/* bit per category */
-	bool		narrowed;
-	Bitmapset  *columns;		/* column ids, if narrowed */
-}			access_now;
+	Purpose		purpose;
+	/* for the current statement */
+	uint64		statement;
+	bool		overriding;
+	StandingQuestion asked;
+	StandingMemo *memo;
+};
 
-static uint64 epoch = 1;
 static MemoryContext policy_context = NULL;
+static PolicyQuestion *session_question = NULL;
+static PolicyQuestion **view_questions = NULL;
+static int	nview_questions = 0;
+static PolicyQuestion *other_questions[OTHER_QUESTIONS];
+static uint64 uses = 0;
+static uint64 memberships = 1;
 
 static void
 membership_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	access_now.valid = false;
+	memberships++;
 }
 
-/* Called once from _PG_init. */
 void
 policy_init(void)
 {
@@ -76,136 +75,364 @@ policy_init(void)
 	CacheRegisterSyscacheCallback(AUTHOID, membership_changed, (Datum) 0);
 }
 
-/* Fill access_now from the row of a purpose. */
-static void
-read_purpose(TupleDesc desc, HeapTuple tuple)
+/* ---------- questions ---------- */
+
+static char *
+copy_text(MemoryContext context, const char *text)
 {
-	MemoryContext old = MemoryContextSwitchTo(policy_context);
-	bool		isnull;
-	Datum		array;
-	Datum	   *items;
-	int			n;
-	int			i;
-
-	access_now.known = true;
-	array = heap_getattr(tuple, P_CATEGORIES, desc, &isnull);
-	deconstruct_array(DatumGetArrayTypeP(array), INT2OID, 2, true,
-					  TYPALIGN_SHORT, &items, NULL, &n);
-	for (i = 0; i < n; i++)
-		access_now.categories |= 1U << DatumGetInt16(items[i]);
-	array = heap_getattr(tuple, P_COLUMNS, desc, &isnull);
-	access_now.narrowed = !isnull;
-	if (!isnull)
-	{
-		deconstruct_array(DatumGetArrayTypeP(array), INT4OID, 4, true,
-						  TYPALIGN_INT, &items, NULL, &n);
-		for (i = 0; i < n; i++)
-			access_now.columns = bms_add_member(access_now.columns,
-												DatumGetInt32(items[i]));
-	}
-	MemoryContextSwitchTo(old);
-}
-
-/* Call for each row of a table of purposes whose purpose is guc_purpose. */
-static void
-scan_purpose(const char *table, AttrNumber attnum, bool grants)
-{
-	Oid			relid = get_relname_relid(table, datamap_oids()->schema);
-	Relation	rel = table_open(relid, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Datum		name = CStringGetTextDatum(guc_purpose);
-
-	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_TEXTEQ, name);
-	key.sk_collation = C_COLLATION_OID;
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		role;
-		Oid			roleid;
-
-		if (!grants)
-		{
-			read_purpose(RelationGetDescr(rel), tuple);
-			break;
-		}
-		role = heap_getattr(tuple, PG_ROLE, RelationGetDescr(rel), &isnull);
-		roleid = get_role_oid(NameStr(*DatumGetName(role)), true);
-		if (OidIsValid(roleid) && has_privs_of_role(GetUserId(), roleid))
-		{
-			access_now.granted = true;
-			break;
-		}
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-}
-
-static void
-refresh_access(void)
-{
-	MemoryContextReset(policy_context);
-	memset(&access_now, 0, sizeof(access_now));
-	access_now.purpose =
-		MemoryContextStrdup(policy_context, guc_purpose ? guc_purpose : "");
-	access_now.role = GetUserId();
-	access_now.version = datamap_version();
-	epoch++;
-	if (access_now.purpose[0] != '\0' && datamap_oids() != NULL)
-	{
-		scan_purpose("purpose", P_NAME, false);
-		if (access_now.known)
-			scan_purpose("purpose_grant", PG_PURPOSE, true);
-	}
-	access_now.valid = true;
-}
-
-uint64
-policy_epoch(void)
-{
-	if (!access_now.valid || access_now.role != GetUserId() ||
-		access_now.version != datamap_version() ||
-		strcmp(access_now.purpose, guc_purpose ? guc_purpose : "") != 0)
-		refresh_access();
-	return epoch;
+	return text == NULL || text[0] == '\0' ? NULL :
+		MemoryContextStrdup(context, text);
 }
 
 static bool
-covered(const ColumnMap *column)
+same_text(const char *kept, const char *text)
 {
-	return (access_now.categories & (1U << column->category)) != 0 &&
-		(!access_now.narrowed || bms_is_member(column->id, access_now.columns));
+	if (kept == NULL || text == NULL || text[0] == '\0')
+		return kept == NULL && (text == NULL || text[0] == '\0');
+	return strcmp(kept, text) == 0;
 }
 
-PolicyDecision
-policy_decide(const ColumnMap *column, uint64 subject)
+static bool
+is_question(const PolicyQuestion *question, const char *purpose,
+			const char *channel, const char *topic)
 {
-	(void) policy_epoch();
-	if (access_now.purpose[0] == '\0')
-		return POLICY_HIDE;
-	if (!access_now.known)
+	return strcmp(question->name, purpose) == 0 &&
+		same_text(question->channel, channel) &&
+		same_text(question->topic, topic);
+}
+
+static PolicyQuestion *
+make_question(void)
+{
+	PolicyQuestion *question;
+	MemoryContext context = AllocSetContextCreate(policy_context,
+												  "gdpr question",
+												  ALLOCSET_SMALL_SIZES);
+
+	question = MemoryContextAllocZero(policy_context, sizeof(PolicyQuestion));
+	question->context = context;
+	question->memo = standing_memo_create(policy_context);
+	question->name = MemoryContextStrdup(policy_context, "");
+	return question;
+}
+
+/* Ask something else with it. */
+static void
+set_question(PolicyQuestion *question, const char *purpose,
+			 const char *channel, const char *topic)
+{
+	char	   *name = MemoryContextStrdup(policy_context, purpose);
+
+	question->valid = false;
+	question->statement = 0;
+	pfree(question->name);
+	question->name = name;
+	if (question->channel != NULL)
+		pfree(question->channel);
+	question->channel = NULL;
+	if (question->topic != NULL)
+		pfree(question->topic);
+	question->topic = NULL;
+	question->channel = copy_text(policy_context, channel);
+	question->topic = copy_text(policy_context, topic);
+}
+
+PolicyQuestion *
+policy_session(void)
+{
+	if (session_question == NULL)
+		session_question = make_question();
+	if (!is_question(session_question, guc_purpose, guc_channel, guc_topic))
+		set_question(session_question, guc_purpose, guc_channel, guc_topic);
+	return session_question;
+}
+
+static PolicyQuestion *
+view_question(const char *purpose, const char *channel, const char *topic)
+{
+	int			i;
+
+	for (i = 0; i < nview_questions; i++)
+		if (is_question(view_questions[i], purpose, channel, topic))
+			return view_questions[i];
+	if (nview_questions == VIEW_QUESTIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many different purposes, channels and topics in the views of this session"),
+				 errhint("Begin a new session.")));
+	if (view_questions == NULL)
+		view_questions = MemoryContextAlloc(policy_context,
+											sizeof(PolicyQuestion *) * VIEW_QUESTIONS);
+	view_questions[nview_questions] = make_question();
+	set_question(view_questions[nview_questions], purpose, channel, topic);
+	return view_questions[nview_questions++];
+}
+
+PolicyQuestion *
+policy_of_context(const char *context)
+{
+	const char *channel = context + strlen(context) + 1;
+
+	return view_question(context, channel, channel + strlen(channel) + 1);
+}
+
+PolicyQuestion *
+policy_kept(const PolicyQuestion *question)
+{
+	return view_question(question->name, question->channel, question->topic);
+}
+
+PolicyQuestion *
+policy_question(const char *purpose, const char *channel, const char *topic)
+{
+	int			oldest = 0;
+	int			i;
+
+	uses++;
+	for (i = 0; i < OTHER_QUESTIONS && other_questions[i] != NULL; i++)
+	{
+		if (is_question(other_questions[i], purpose, channel, topic))
+		{
+			other_questions[i]->used = uses;
+			return other_questions[i];
+		}
+		if (other_questions[i]->used < other_questions[oldest]->used)
+			oldest = i;
+	}
+	if (i < OTHER_QUESTIONS)
+	{
+		oldest = i;
+		other_questions[oldest] = make_question();
+	}
+	set_question(other_questions[oldest], purpose, channel, topic);
+	other_questions[oldest]->used = uses;
+	return other_questions[oldest];
+}
+
+/* ---------- what is known of the purpose ---------- */
+
+static uint64
+current_version(void)
+{
+	return datamap_version() + memberships;
+}
+
+static void
+read_question(PolicyQuestion *question)
+{
+	MemoryContext before = MemoryContextSwitchTo(question->context);
+	uint64		version = current_version();
+
+	question->valid = false;
+	MemoryContextReset(question->context);
+	purpose_read(question->name, &question->purpose);
+	MemoryContextSwitchTo(before);
+	question->role = GetUserId();
+	question->version = version;
+	question->statement = 0;
+	question->valid = true;
+}
+
+/* Consents from before are not valid any more. */
+static TimestampTz
+consents_from(const Purpose *purpose)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz result = DT_NOBEGIN;
+	int			i;
+
+	for (i = 0; i < purpose->nnotices; i++)
+		if (purpose->notices[i].renew_by <= now)
+			result = Max(result, purpose->notices[i].published_at);
+	return result;
+}
+
+static void
+begin_statement(PolicyQuestion *question)
+{
+	const Purpose *purpose = &question->purpose;
+
+	question->overriding = guc_override_reason[0] != '\0';
+	question->asked = (StandingQuestion)
+	{
+		.purpose = purpose->id,
+			.needs_consent = purpose->needs_consent,
+			.without_record = purpose->without_record,
+			.direct_marketing = purpose->direct_marketing,
+			.despite_restriction = purpose->despite_restriction,
+			.channel = question->channel,
+			.topic = question->topic,
+			.consents_from = consents_from(purpose)
+	};
+	standing_memo_begin(question->memo);
+	question->statement = statement_number();
+}
+
+static void
+prepare(PolicyQuestion *question)
+{
+	if (question->statement != statement_number())
+		AcceptInvalidationMessages();
+	if (!question->valid || question->role != GetUserId() ||
+		question->version != current_version())
+		read_question(question);
+	if (question->statement != statement_number())
+		begin_statement(question);
+}
+
+static bool
+is_granted(const PolicyQuestion *question)
+{
+	return question->purpose.known &&
+		(question->purpose.reveals || question->purpose.masks);
+}
+
+static bool
+lacks_actor(const PolicyQuestion *question)
+{
+	return question->purpose.requires_actor && guc_actor[0] == '\0';
+}
+
+static bool
+may_override(const PolicyQuestion *question)
+{
+	return question->purpose.overrides && !question->purpose.direct_marketing;
+}
+
+/* Raises the error unless the session may claim the purpose. */
+static void
+require_claim(const PolicyQuestion *question)
+{
+	const char *role;
+
+	if (!question->purpose.known)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
-				 errmsg("purpose \"%s\" does not exist", guc_purpose),
+				 errmsg("purpose \"%s\" does not exist", question->name),
 				 errhint("Set gdpr.purpose to a purpose of table gdpr.purpose.")));
-	if (!access_now.granted)
+	role = GetUserNameFromId(GetUserId(), false);
+	if (!is_granted(question))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
 				 errmsg("purpose \"%s\" is not granted to role \"%s\"",
-						guc_purpose, GetUserNameFromId(GetUserId(), false)),
+						question->name, role),
 				 errhint("An officer can grant it: SELECT gdpr.grant_purpose(%s, %s).",
-						 quote_literal_cstr(guc_purpose),
-						 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
-	return covered(column) ? POLICY_REVEAL : POLICY_HIDE;
+						 quote_literal_cstr(question->name),
+						 quote_literal_cstr(role))));
+	if (lacks_actor(question))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_PURPOSE),
+				 errmsg("purpose \"%s\" requires an actor", question->name),
+				 errhint("Name the person who acts: SET LOCAL gdpr.actor = '...'.")));
+	if (question->overriding && !may_override(question))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_PURPOSE),
+				 errmsg("role \"%s\" may not override what persons decided on purpose \"%s\"",
+						role, question->name),
+				 errhint("RESET gdpr.override_reason. An officer can grant it, but never for direct marketing: SELECT gdpr.grant_purpose(%s, %s, override => true).",
+						 quote_literal_cstr(question->name),
+						 quote_literal_cstr(role))));
+}
+
+/* ---------- the decision ---------- */
+
+static bool
+covers(const Purpose *purpose, const ColumnMap *column)
+{
+	return (purpose->categories & (1U << column->category)) != 0 &&
+		(!purpose->narrowed || bms_is_member(column->id, purpose->columns));
+}
+
+static PolicyDecision
+shown_as(const PolicyQuestion *question)
+{
+	return question->purpose.reveals ? POLICY_REVEAL : POLICY_MASK;
+}
+
+static bool
+permits(PolicyQuestion *question, uint64 person)
+{
+	return question->overriding ||
+		standing_permits(question->memo, &question->asked, person);
+}
+
+PolicyDecision
+policy_decide(PolicyQuestion *question, const ColumnMap *column, uint64 person)
+{
+	if (question->name[0] == '\0')
+		return POLICY_HIDE;
+	prepare(question);
+	require_claim(question);
+	if (!covers(&question->purpose, column) || !permits(question, person))
+		return POLICY_HIDE;
+	return shown_as(question);
+}
+
+PolicyDecision
+policy_decide_quietly(PolicyQuestion *question, const ColumnMap *column,
+					  uint64 person)
+{
+	if (question->name[0] == '\0')
+		return POLICY_HIDE;
+	prepare(question);
+	if (!is_granted(question) || lacks_actor(question) ||
+		(question->overriding && !may_override(question)) ||
+		!covers(&question->purpose, column) || !permits(question, person))
+		return POLICY_HIDE;
+	return shown_as(question);
+}
+
+PolicyDecision
+policy_decide_column(PolicyQuestion *question, const ColumnMap *column)
+{
+	if (question->name[0] == '\0')
+		return POLICY_HIDE;
+	prepare(question);
+	require_claim(question);
+	return covers(&question->purpose, column) ? shown_as(question) : POLICY_HIDE;
 }
 
 bool
-policy_permits(const ColumnMap *column, uint64 subject)
+policy_permits_person(PolicyQuestion *question, uint64 person)
 {
-	(void) policy_epoch();
-	return access_now.known && access_now.granted && covered(column);
+	if (question->name[0] == '\0')
+		return false;
+	prepare(question);
+	require_claim(question);
+	return permits(question, person);
+}
+
+Standing
+policy_standing(PolicyQuestion *question, uint64 person)
+{
+	prepare(question);
+	if (!question->purpose.known)
+		require_claim(question);
+	return standing_find(&question->asked, person);
+}
+
+bool
+policy_overrides(PolicyQuestion *question)
+{
+	return question->overriding;
+}
+
+bool
+policy_permits_change(uint64 person)
+{
+	PolicyQuestion *question = policy_session();
+	StandingQuestion asked = {0};
+
+	if (question->name[0] != '\0')
+	{
+		prepare(question);
+		if (is_granted(question) &&
+			(question->purpose.despite_restriction ||
+			 (question->overriding && may_override(question))))
+			return true;
+	}
+	/* a question that only restriction answers with no */
+	return standing_find(&asked, person) != STANDING_RESTRICTED;
 }
 
 bool

@@ -1,6 +1,6 @@
 /*
  * policy.h
- *		The decision whether a session sees a value.
+ *		The one decision: what is current_user shown of a person's data?
  */
 #ifndef GDPR_POLICY_H
 #define GDPR_POLICY_H
@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datamap.h"
+#include "standing.h"
 
 typedef enum PolicyDecision
 {
@@ -16,19 +17,69 @@ typedef enum PolicyDecision
 	POLICY_REVEAL
 } PolicyDecision;
 
+/*
+ * What the data is asked for: a purpose, and maybe the channel on which the
+ * person is to be addressed and the topic.  It is only a claim: what counts is
+ * what current_user was granted, and how each person stands to it.
+ */
+typedef struct PolicyQuestion PolicyQuestion;
+
+/* Called once from _PG_init. */
 extern void policy_init(void);
 
+/* The session's: gdpr.purpose, gdpr.channel, gdpr.topic.  Good until the next
+ * call. */
+extern PolicyQuestion *policy_session(void);
+
 /*
- * May current_user, for the purpose in gdpr.purpose, see this column of this
- * subject?  ERRCODE_GDPR_PURPOSE for a purpose that is unknown or not granted.
+ * The one that a column_ref carries (a view's), else the session's.  The first
+ * stays good.
  */
-extern PolicyDecision policy_decide(const ColumnMap *column, uint64 subject);
+extern PolicyQuestion *policy_of_context(const char *context);
+
+/* The same question, to stay good: for what is asked again and again. */
+extern PolicyQuestion *policy_kept(const PolicyQuestion *question);
+
+/*
+ * Any other; channel and topic may be NULL.  Good until the next call.
+ */
+extern PolicyQuestion *policy_question(const char *purpose,
+									   const char *channel, const char *topic);
+
+/*
+ * May current_user see this column of this person?  person 0: of a row that is
+ * not sealed yet.  ERRCODE_GDPR_PURPOSE for a purpose that is unknown or not
+ * granted, or requires an actor, or may not be overridden.
+ */
+extern PolicyDecision policy_decide(PolicyQuestion *question,
+									const ColumnMap *column, uint64 person);
 
 /*
  * The same where the session did not ask for the value itself: a purpose that
  * is unknown or not granted permits nothing, and is no error.
  */
-extern bool policy_permits(const ColumnMap *column, uint64 subject);
+extern PolicyDecision policy_decide_quietly(PolicyQuestion *question,
+											const ColumnMap *column,
+											uint64 person);
+
+/* The same of persons for whom nothing stands in the way. */
+extern PolicyDecision policy_decide_column(PolicyQuestion *question,
+										   const ColumnMap *column);
+
+/* May anything of the person be used for this?  Errors as policy_decide(). */
+extern bool policy_permits_person(PolicyQuestion *question, uint64 person);
+
+/* If not: why.  current_user need not have been granted the purpose. */
+extern Standing policy_standing(PolicyQuestion *question, uint64 person);
+
+/* Does gdpr.override_reason stand above what stands in the way? */
+extern bool policy_overrides(PolicyQuestion *question);
+
+/*
+ * May rows of the person be changed or deleted?  Not while its processing is
+ * restricted (Art. 18), unless the session's purpose may do so regardless.
+ */
+extern bool policy_permits_change(uint64 person);
 
 /*
  * May current_user store rows that arrive sealed?  The owner of the table, or
@@ -39,8 +90,5 @@ extern bool policy_permits(const ColumnMap *column, uint64 subject);
  * values he cannot see.
  */
 extern bool policy_may_restore(const TableMap *table);
-
-/* Moves when a decision may differ from the last one for the same arguments. */
-extern uint64 policy_epoch(void);
 
 #endif							/* GDPR_POLICY_H */

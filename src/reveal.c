@@ -15,11 +15,14 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "alias.h"
 #include "audit.h"
 #include "errors.h"
 #include "guard_mode.h"
+#include "mask.h"
 #include "policy.h"
 #include "reveal.h"
+#include "row.h"
 #include "sealed.h"
 
 PG_FUNCTION_INFO_V1(gdpr_reveal);
@@ -31,24 +34,12 @@ typedef struct RevealState
 {
 	ColumnMap  *column;
 	uint64		version;		/* of the data map */
+	PolicyQuestion *question;	/* a view's; NULL: the session's */
+	RevealHow	how;
 	StringInfoData rowkey;
 } RevealState;
 
 #define ROWKEY_BYTES	64		/* of the first buffer for a row key */
-
-/* The value of a column, for one who may see it. */
-static Datum
-open_value(ColumnMap *column, const uint8 *buf, size_t len,
-		   const uint8 *rowkey, size_t rowkeylen, bool *isnull)
-{
-	uint64		number;
-	Datum		value;
-
-	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
-					   &number) == ROW_FOUND)
-		audit_touch(column->table, column, number, AUDIT_REVEAL);
-	return value;
-}
 
 /*
  * While forget() runs, what it is about to remove is gone already for triggers
@@ -66,84 +57,85 @@ is_being_forgotten(const ColumnMap *column, const uint8 *buf, size_t len)
 		 sealed_column_person(buf, len, column->via, column->category)) == mode.person;
 }
 
-static uint64
-row_number(const uint8 *buf, size_t len)
+uint64
+reveal_person(const ColumnMap *column, const uint8 *buf, size_t len)
 {
-	EnvelopeHeader header;
+	if (column->via == 0)
+		return sealed_row_person(buf, len);
+	return alias_person(sealed_column_person(buf, len, column->via,
+											 column->category));
+}
 
-	return envelope_read_header(buf, len, &header) ? header.number : 0;
+static PolicyDecision
+decide(PolicyQuestion *question, const ColumnMap *column, uint64 person,
+	   RevealHow how)
+{
+	if (how == REVEAL_OWN_INPUT)
+		return POLICY_REVEAL;
+	return how == REVEAL_ASKED ? policy_decide(question, column, person) :
+		policy_decide_quietly(question, column, person);
+}
+
+/* Count it, and put a mask on it. */
+static Datum
+show(PolicyQuestion *question, PolicyDecision decision, ColumnMap *column,
+	 uint64 number, RevealHow how, Datum value, bool *isnull)
+{
+	if (decision == POLICY_MASK)
+	{
+		audit_touch(column->table, column, number, AUDIT_MASK);
+		return *isnull ? value : mask_value(column, value, isnull);
+	}
+	audit_touch(column->table, column, number, AUDIT_REVEAL);
+	if (how != REVEAL_OWN_INPUT && policy_overrides(question))
+		audit_touch(column->table, column, number, AUDIT_OVERRIDE);
+	return value;
 }
 
 Datum
-reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
-			 const uint8 *rowkey, size_t rowkeylen, bool own_input,
+reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
+			 size_t len, const uint8 *rowkey, size_t rowkeylen, RevealHow how,
 			 bool *isnull)
 {
+	PolicyDecision decision;
 	uint64		number;
+	Datum		value;
 
 	*isnull = true;
 	/* EXCLUDED is own input unless the row came with an envelope */
-	if (!own_input || !row_is_input(column, buf, len))
-	{
-		number = row_number(buf, len);
-		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)
-		{
-			audit_touch(column->table, column, number, AUDIT_HIDE);
-			return (Datum) 0;
-		}
-	}
-	if (is_being_forgotten(column, buf, len))
-		return (Datum) 0;
-	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
-}
-
-Datum
-reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
-				 const uint8 *rowkey, size_t rowkeylen, bool *isnull)
-{
-	uint64		number = row_number(buf, len);
-
-	*isnull = true;
-	if (!policy_permits(column, sealed_person(number)))
+	if (how == REVEAL_OWN_INPUT && !row_is_input(column, buf, len))
+		how = REVEAL_ASKED;
+	number = how == REVEAL_OWN_INPUT ? 0 : reveal_person(column, buf, len);
+	decision = decide(question, column, number, how);
+	if (decision == POLICY_HIDE)
 	{
 		audit_touch(column->table, column, number, AUDIT_HIDE);
 		return (Datum) 0;
 	}
-	if (is_being_forgotten(column, buf, len))
+	if (is_being_forgotten(column, buf, len) ||
+		row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
+					   &number) != ROW_FOUND)
 		return (Datum) 0;
-	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
+	return show(question, decision, column, number, how, value, isnull);
 }
 
 Datum
-reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
-			bool own_input, bool *isnull)
+reveal_open(PolicyQuestion *question, ColumnMap *column, Datum stored,
+			bool stored_isnull, RevealHow how, bool *isnull)
 {
+	PolicyDecision decision;
+
 	*isnull = true;
 	if (stored_isnull)
 		return (Datum) 0;
-	if (!own_input && policy_decide(column, 0) != POLICY_REVEAL)
+	decision = decide(question, column, 0, how);
+	if (decision == POLICY_HIDE)
 	{
 		audit_touch(column->table, column, 0, AUDIT_HIDE);
 		return (Datum) 0;
 	}
-	audit_touch(column->table, column, 0, AUDIT_REVEAL);
 	*isnull = false;
-	return stored;
-}
-
-Datum
-reveal_open_permitted(ColumnMap *column, Datum stored, bool stored_isnull,
-					  bool *isnull)
-{
-	*isnull = true;
-	if (stored_isnull)
-		return (Datum) 0;
-	if (!policy_permits(column, 0))
-	{
-		audit_touch(column->table, column, 0, AUDIT_HIDE);
-		return (Datum) 0;
-	}
-	return reveal_open(column, stored, false, true, isnull);
+	return show(question, decision, column, 0, how, stored, isnull);
 }
 
 static ColumnMap *
@@ -158,10 +150,33 @@ find_column(int32 id)
 	return column;
 }
 
+static RevealHow
+how_of(Datum ref)
+{
+	return (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0 ?
+		REVEAL_OWN_INPUT : REVEAL_ASKED;
+}
+
+/* The question that a reference carries; NULL: the session's. */
+static PolicyQuestion *
+question_of(Datum ref)
+{
+	const char *context = column_ref_context(ref);
+
+	return context == NULL ? NULL : policy_of_context(context);
+}
+
+static PolicyQuestion *
+question_or_session(PolicyQuestion *question)
+{
+	return question == NULL ? policy_session() : question;
+}
+
 static RevealState *
-reveal_state(FunctionCallInfo fcinfo, int32 id, int first_key)
+reveal_state(FunctionCallInfo fcinfo, Datum ref, int first_key)
 {
 	RevealState *state = fcinfo->flinfo->fn_extra;
+	int32		id = column_ref_id(ref);
 
 	if (likely(state != NULL))
 	{
@@ -175,6 +190,8 @@ reveal_state(FunctionCallInfo fcinfo, int32 id, int first_key)
 	state = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(RevealState));
 	state->column = find_column(id);
 	state->version = datamap_version();
+	state->question = question_of(ref);
+	state->how = how_of(ref);
 	if (PG_NARGS() != first_key + Max(state->column->table->nkeys, 1))
 		elog(ERROR, "reveal was called with %d arguments", PG_NARGS());
 	/* executions with one row are many: not the kilobyte of initStringInfo() */
@@ -188,8 +205,7 @@ reveal_state(FunctionCallInfo fcinfo, int32 id, int first_key)
 
 /* What a sealed row holds; its key begins at an argument. */
 static pg_attribute_always_inline Datum
-reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, Datum ref,
-			  int first_key)
+reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, int first_key)
 {
 	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
 	Datum		value;
@@ -201,11 +217,11 @@ reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, Datum ref,
 	for (i = 0; i < nkeys; i++)
 		row_key_column(state->column->table, i, PG_GETARG_DATUM(first_key + i),
 					   false, &state->rowkey);
-	value = reveal_shown(state->column, (uint8 *) VARDATA_ANY(sealed),
+	value = reveal_shown(question_or_session(state->question), state->column,
+						 (uint8 *) VARDATA_ANY(sealed),
 						 VARSIZE_ANY_EXHDR(sealed),
 						 (uint8 *) state->rowkey.data, state->rowkey.len,
-						 (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
-						 &isnull);
+						 state->how, &isnull);
 	PG_FREE_IF_COPY(sealed, 0);
 	if (isnull)
 		PG_RETURN_NULL();
@@ -221,10 +237,9 @@ reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, Datum ref,
 Datum
 gdpr_reveal(PG_FUNCTION_ARGS)
 {
-	Datum		ref = PG_GETARG_DATUM(1);
-	RevealState *state = reveal_state(fcinfo, column_ref_id(ref), 2);
+	RevealState *state = reveal_state(fcinfo, PG_GETARG_DATUM(1), 2);
 
-	return reveal_sealed(fcinfo, state, ref, 2);
+	return reveal_sealed(fcinfo, state, 2);
 }
 
 /*
@@ -237,15 +252,14 @@ gdpr_reveal(PG_FUNCTION_ARGS)
 Datum
 gdpr_reveal_stored(PG_FUNCTION_ARGS)
 {
-	Datum		ref = PG_GETARG_DATUM(1);
-	RevealState *state = reveal_state(fcinfo, column_ref_id(ref), 3);
+	RevealState *state = reveal_state(fcinfo, PG_GETARG_DATUM(1), 3);
 	Datum		value;
 	bool		isnull;
 
 	if (!PG_ARGISNULL(0))
-		return reveal_sealed(fcinfo, state, ref, 3);
-	value = reveal_open(state->column, PG_GETARG_DATUM(2), PG_ARGISNULL(2),
-						(column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+		return reveal_sealed(fcinfo, state, 3);
+	value = reveal_open(question_or_session(state->question), state->column,
+						PG_GETARG_DATUM(2), PG_ARGISNULL(2), state->how,
 						&isnull);
 	if (isnull)
 		PG_RETURN_NULL();
@@ -284,6 +298,7 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
 	Datum		ref = PG_GETARG_DATUM(1);
+	PolicyQuestion *question = question_or_session(question_of(ref));
 	TableMap   *table = row_table(header, ref);
 	TupleDesc	desc;
 	HeapTupleData tuple;
@@ -314,9 +329,8 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 		{
 			int			att = table->columns[i].attnum - 1;
 
-			values[att] = reveal_open(&table->columns[i], values[att],
-									  isnull[att],
-									  (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
+			values[att] = reveal_open(question, &table->columns[i],
+									  values[att], isnull[att], how_of(ref),
 									  &isnull[att]);
 		}
 	}
@@ -330,11 +344,11 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 			ColumnMap  *column = &table->columns[i];
 			int			att = column->attnum - 1;
 
-			values[att] = reveal_shown(column, (uint8 *) VARDATA_ANY(sealed),
+			values[att] = reveal_shown(question, column,
+									   (uint8 *) VARDATA_ANY(sealed),
 									   VARSIZE_ANY_EXHDR(sealed),
 									   (uint8 *) rowkey.data, rowkey.len,
-									   (column_ref_flags(ref) & COLUMN_REF_OWN_INPUT) != 0,
-									   &isnull[att]);
+									   how_of(ref), &isnull[att]);
 		}
 	}
 	result = heap_form_tuple(desc, values, isnull);

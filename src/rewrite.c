@@ -90,11 +90,11 @@ rewrite_rte_map(const RangeTblEntry *rte)
 }
 
 Expr *
-rewrite_column_ref(int32 id, int flags)
+rewrite_column_ref(int32 id, int flags, const char *context)
 {
 	return (Expr *) makeConst(datamap_oids()->column_ref_type, -1, InvalidOid,
-							  sizeof(int64), column_ref_make(id, flags),
-							  false, true);
+							  -1, column_ref_make(id, flags, context),
+							  false, false);
 }
 
 static bool query_touches_protected(Query *query);
@@ -177,7 +177,7 @@ sibling_var(const Var *model, AttrNumber attnum, Oid relid, Oid typid)
  */
 static Node *
 reveal_column(const Var *var, const TableMap *map, const ColumnMap *column,
-			  int flags)
+			  int flags, const char *context)
 {
 	const GdprOids *oids = datamap_oids();
 	List	   *args;
@@ -185,7 +185,7 @@ reveal_column(const Var *var, const TableMap *map, const ColumnMap *column,
 
 	args = list_make2(sibling_var(var, map->sealed_attnum, map->relid,
 								  oids->sealed_type),
-					  rewrite_column_ref(column->id, flags));
+					  rewrite_column_ref(column->id, flags, context));
 	if (datamap_may_be_open(map))
 		args = lappend(args, copyObject(unconstify(Var *, var)));
 	for (int i = 0; i < map->nkeys; i++)
@@ -214,14 +214,15 @@ reveal_column(const Var *var, const TableMap *map, const ColumnMap *column,
 
 /* A whole row; a NULL row stays NULL, reveal_row() is strict. */
 static Node *
-reveal_row(const Var *var, const TableMap *map, int flags)
+reveal_row(const Var *var, const TableMap *map, int flags,
+		   const char *context)
 {
 	Var		   *row = copyObject(unconstify(Var *, var));
 	int32		id = flags & COLUMN_REF_RELATION ? (int32) map->relid : -map->id;
 
 	return (Node *) makeFuncExpr(datamap_oids()->reveal_row, var->vartype,
 								 list_make2(row,
-											rewrite_column_ref(id, flags)),
+											rewrite_column_ref(id, flags, context)),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
@@ -286,11 +287,13 @@ rewrite_var(Var *var, QueryLevel *level)
 		flags |= COLUMN_REF_RELATION;
 
 	if (var->varattno == InvalidAttrNumber)
-		return reveal_row(var, map, flags);
+		return reveal_row(var, map, flags,
+						  rewrite_context(level->query, var->varno));
 	column = datamap_column_at(map, var->varattno);
 	if (column == NULL)
 		return (Node *) copyObject(var);
-	return reveal_column(var, map, column, flags);
+	return reveal_column(var, map, column, flags,
+						 rewrite_context(level->query, var->varno));
 }
 
 static bool
@@ -327,9 +330,11 @@ rewrite_mutator(Node *node, void *context)
  * is replaced.
  */
 static List *
-mark_assignments(List *targetlist, Index varno, RangeTblEntry *rte)
+mark_assignments(List *targetlist, Query *query)
 {
 	const GdprOids *oids = datamap_oids();
+	Index		varno = query->resultRelation;
+	RangeTblEntry *rte = rt_fetch(varno, query->rtable);
 	TableMap   *map = rewrite_rte_map(rte);
 	TargetEntry *sealed = NULL;
 	bytea	   *ids;
@@ -376,7 +381,8 @@ mark_assignments(List *targetlist, Index varno, RangeTblEntry *rte)
 					 list_make3(var,
 								makeConst(BYTEAOID, -1, InvalidOid, -1,
 										  PointerGetDatum(ids), false, false),
-								rewrite_column_ref(-map->id, 0)),
+								rewrite_column_ref(-map->id, 0,
+												   rewrite_context(query, varno))),
 					 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 	if (sealed != NULL)
 	{
@@ -413,8 +419,7 @@ rewrite_on_conflict(OnConflictExpr *from, QueryLevel *level)
 		return to;
 
 	to->onConflictSet =
-		mark_assignments(to->onConflictSet, query->resultRelation,
-						 rt_fetch(query->resultRelation, query->rtable));
+		mark_assignments(to->onConflictSet, query);
 
 	map = rewrite_rte_map(rt_fetch(from->exclRelIndex, query->rtable));
 	if (map == NULL)
@@ -520,17 +525,14 @@ rewrite_query(Query *query, QueryLevel *up)
 
 	if (query->commandType == CMD_UPDATE)
 		result->targetList =
-			mark_assignments(result->targetList, query->resultRelation,
-							 rt_fetch(query->resultRelation, query->rtable));
+			mark_assignments(result->targetList, query);
 	foreach(lc, result->mergeActionList)
 	{
 		MergeAction *action = lfirst_node(MergeAction, lc);
 
 		if (action->commandType == CMD_UPDATE)
 			action->targetList =
-				mark_assignments(action->targetList, query->resultRelation,
-								 rt_fetch(query->resultRelation,
-										  query->rtable));
+				mark_assignments(action->targetList, query);
 	}
 	return (Node *) result;
 }

@@ -36,7 +36,15 @@ extern QueryLevel *rewrite_level_up(QueryLevel *level, Index levelsup);
 extern TableMap *rewrite_rte_map(const RangeTblEntry *rte);
 
 /* Const of type gdpr.column_ref. */
-extern Expr *rewrite_column_ref(int32 id, int flags);
+extern Expr *rewrite_column_ref(int32 id, int flags, const char *context);
+
+/*
+ * The context (see datamap.h) that a query gives to a relation in it, by the
+ * condition row_permitted(gdpr_sealed, purpose, channel, topic) in WHERE; NULL:
+ * none.  That is how a view says what it is for: what it shows of the
+ * relation, it shows for that purpose.
+ */
+extern const char *rewrite_context(const Query *query, Index varno);
 
 /* rewrite_search.c: add token clauses to a copied Query, in place. */
 extern void rewrite_add_searches(Query *query);
@@ -47,9 +55,10 @@ extern bool rewrite_implies_equal_tokens(Oid opno, Oid inputcollid,
 extern bool rewrite_same_tokens(const ColumnMap *a, const ColumnMap *b);
 extern OpExpr *rewrite_widen_integer(OpExpr *op);
 extern Expr *rewrite_token_call(Oid funcid, Node *value,
-								const ColumnMap *column);
+								const ColumnMap *column, const char *context);
 extern Expr *rewrite_compare_stored(const OpExpr *op, int side, Node *stored,
-									Node *value, const ColumnMap *column);
+									Node *value, const ColumnMap *column,
+									const char *context);
 extern Expr *rewrite_recheck_call(Node *qual, const ColumnMap *column);
 extern Node *rewrite_with_recheck(Expr *clause, Node *qual,
 								  const ColumnMap *column);

@@ -47,6 +47,7 @@ typedef struct Searchable
 	int			varno;			/* its relation, or the subquery it comes from */
 	Index		levelsup;
 	bool		lowered;		/* lower(column) */
+	const char *context;		/* see rewrite_context() */
 } Searchable;
 
 static void search_query(Query *query, QueryLevel *up);
@@ -315,6 +316,7 @@ physical_var(QueryLevel *here, Var *var, bool build, Searchable *found)
 				return NULL;
 			found->varno = var->varno;
 			found->levelsup = var->varlevelsup;
+			found->context = rewrite_context(level->query, var->varno);
 			if (!build)
 				return (Node *) var;
 			var = copyObject(var);
@@ -514,7 +516,8 @@ search_equality(OpExpr *qual, QueryLevel *level, bool outer)
 			!can_be_searched_for(sides[1 - i], &found[i]))
 			continue;
 		clause = rewrite_compare_stored(op, i, build_physical(level, sides[i]),
-								sides[1 - i], found[i].column);
+								sides[1 - i], found[i].column,
+								found[i].context);
 		if (clause != NULL)
 			return rewrite_with_recheck(clause, (Node *) qual, found[i].column);
 	}
@@ -538,7 +541,7 @@ search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 	op = copyObject(qual);
 	op->args = list_make2(build_physical(level, column),
 						  rewrite_token_call(datamap_oids()->token_array, array,
-									 found.column));
+											 found.column, found.context));
 	return rewrite_with_recheck((Expr *) op, (Node *) qual, found.column);
 }
 
@@ -662,7 +665,8 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 	if (IsA(search->qual, OpExpr))
 	{
 		value = (Node *) rewrite_compare_stored((OpExpr *) search->qual, search->side,
-										column, value, found.column);
+										column, value, found.column,
+										found.context);
 		if (value == NULL)
 			return;
 	}
@@ -670,8 +674,10 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 	{
 		ScalarArrayOpExpr *op = copyObject((ScalarArrayOpExpr *) search->qual);
 
-		op->args = list_make2(column, rewrite_token_call(datamap_oids()->token_array,
-												 value, found.column));
+		op->args = list_make2(column,
+							  rewrite_token_call(datamap_oids()->token_array,
+												 value, found.column,
+												 found.context));
 		value = (Node *) op;
 	}
 	query->jointree->quals = make_and_qual(query->jointree->quals, value);

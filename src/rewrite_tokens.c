@@ -44,11 +44,12 @@ rewrite_implies_equal_tokens(Oid opno, Oid inputcollid, const ColumnMap *column)
 }
 
 Expr *
-rewrite_token_call(Oid funcid, Node *value, const ColumnMap *column)
+rewrite_token_call(Oid funcid, Node *value, const ColumnMap *column,
+				   const char *context)
 {
 	return (Expr *) makeFuncExpr(funcid, exprType(value),
 								 list_make2(copyObject(value),
-											rewrite_column_ref(column->id, 0)),
+											rewrite_column_ref(column->id, 0, context)),
 								 exprCollation(value), exprCollation(value),
 								 COERCE_EXPLICIT_CALL);
 }
@@ -60,7 +61,7 @@ rewrite_token_call(Oid funcid, Node *value, const ColumnMap *column)
  */
 Expr *
 rewrite_compare_stored(const OpExpr *op, int side, Node *stored, Node *value,
-			   const ColumnMap *column)
+					   const ColumnMap *column, const char *context)
 {
 	const GdprOids *oids = datamap_oids();
 	Oid			opno = side == 0 ? op->opno : get_commutator(op->opno);
@@ -70,7 +71,8 @@ rewrite_compare_stored(const OpExpr *op, int side, Node *stored, Node *value,
 	if (!datamap_in_transition(column->table))
 	{
 		OpExpr	   *result = copyObject(unconstify(OpExpr *, op));
-		Expr	   *token = rewrite_token_call(oids->token, value, column);
+		Expr	   *token = rewrite_token_call(oids->token, value, column,
+												context);
 
 		result->args = side == 0 ? list_make2(stored, token) :
 			list_make2(token, stored);
@@ -90,8 +92,9 @@ rewrite_compare_stored(const OpExpr *op, int side, Node *stored, Node *value,
 	any->opfuncid = get_opcode(opno);
 	any->useOr = true;
 	any->inputcollid = op->inputcollid;
-	any->args = list_make2(stored, rewrite_token_call(oids->token_array, (Node *) array,
-											  column));
+	any->args = list_make2(stored,
+						   rewrite_token_call(oids->token_array, (Node *) array,
+											  column, context));
 	any->location = -1;
 	return (Expr *) any;
 }
@@ -101,7 +104,7 @@ rewrite_recheck_call(Node *qual, const ColumnMap *column)
 {
 	return (Expr *) makeFuncExpr(datamap_oids()->recheck, BOOLOID,
 								 list_make2(qual,
-											rewrite_column_ref(column->id, 0)),
+											rewrite_column_ref(column->id, 0, NULL)),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 

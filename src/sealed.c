@@ -98,6 +98,63 @@ sealed_digest(uint32 table_id, int token_epoch, const StringInfo rowkey,
 	memcpy(digest, hash, ENVELOPE_DIGEST_BYTES);
 }
 
+/* Version (1), length of the context (2), context, the rest. */
+struct varlena *
+sealed_mark_make(uint8 version, const char *context, const void *rest,
+				 size_t restlen)
+{
+	size_t		contextlen = column_context_size(context);
+	bytea	   *mark = palloc(VARHDRSZ + 3 + contextlen + restlen);
+	uint8	   *p = (uint8 *) VARDATA(mark);
+
+	if (contextlen > PG_UINT16_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("purpose, channel and topic are too long")));
+	SET_VARSIZE(mark, VARHDRSZ + 3 + contextlen + restlen);
+	p[0] = version;
+	p[1] = (uint8) (contextlen >> 8);
+	p[2] = (uint8) contextlen;
+	if (contextlen > 0)
+		memcpy(p + 3, context, contextlen);
+	if (restlen > 0)
+		memcpy(p + 3 + contextlen, rest, restlen);
+	return mark;
+}
+
+uint8
+sealed_mark_version(const struct varlena *sealed)
+{
+	const uint8 *p = (const uint8 *) VARDATA_ANY(sealed);
+
+	return VARSIZE_ANY_EXHDR(sealed) >= 3 &&
+		(p[0] == ENVELOPE_MARKED || p[0] == ENVELOPE_OPENED) ? p[0] : 0;
+}
+
+static size_t
+mark_context_size(const struct varlena *mark)
+{
+	const uint8 *p = (const uint8 *) VARDATA_ANY(mark);
+
+	return (size_t) p[1] << 8 | p[2];
+}
+
+const char *
+sealed_mark_context(const struct varlena *mark)
+{
+	return mark_context_size(mark) == 0 ? NULL :
+		(const char *) VARDATA_ANY(mark) + 3;
+}
+
+const uint8 *
+sealed_mark_rest(const struct varlena *mark, size_t *len)
+{
+	size_t		before = 3 + mark_context_size(mark);
+
+	*len = VARSIZE_ANY_EXHDR(mark) - before;
+	return (const uint8 *) VARDATA_ANY(mark) + before;
+}
+
 uint64
 sealed_person(uint64 number)
 {

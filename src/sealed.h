@@ -26,6 +26,19 @@ extern void sealed_digest(uint32 table_id, int token_epoch,
 						  const StringInfo physical,
 						  uint8 digest[ENVELOPE_DIGEST_BYTES]);
 
+/*
+ * Marks: what stands in NEW.gdpr_sealed between rewrite and guard
+ * (ENVELOPE_MARKED, ENVELOPE_OPENED).  They carry the context (datamap.h) of
+ * the statement, NULL for the session's, and something else.
+ */
+extern struct varlena *sealed_mark_make(uint8 version, const char *context,
+										const void *rest, size_t restlen);
+
+/* ENVELOPE_MARKED, ENVELOPE_OPENED, or 0: it is no mark. */
+extern uint8 sealed_mark_version(const struct varlena *sealed);
+extern const char *sealed_mark_context(const struct varlena *mark);
+extern const uint8 *sealed_mark_rest(const struct varlena *mark, size_t *len);
+
 /* A number without the bit that says it is the keep number. */
 extern uint64 sealed_person(uint64 number);
 

@@ -536,9 +536,12 @@ token_column(Datum ref)
  * in what cheaper conditions are called for.
  */
 static bool
-may_search(const ColumnMap *column)
+may_search(const ColumnMap *column, const char *context)
 {
-	return policy_decide(column, 0) == POLICY_REVEAL;
+	PolicyQuestion *question = context == NULL ? policy_session() :
+		policy_of_context(context);
+
+	return policy_decide_column(question, column) == POLICY_REVEAL;
 }
 
 /*
@@ -624,7 +627,7 @@ gdpr_token(PG_FUNCTION_ARGS)
 	uint64		generation;
 	Datum		token;
 
-	if (!may_search(column))
+	if (!may_search(column, column_ref_context(PG_GETARG_DATUM(1))))
 		PG_RETURN_NULL();
 	if (is_known(state, column, value))
 		PG_RETURN_DATUM(state->token);
@@ -667,7 +670,7 @@ gdpr_token_array(PG_FUNCTION_ARGS)
 	int			m = 0;
 	int			i;
 
-	if (!may_search(column))
+	if (!may_search(column, column_ref_context(PG_GETARG_DATUM(1))))
 		PG_RETURN_NULL();
 	get_typlenbyvalalign(typid, &typlen, &typbyval, &typalign);
 	deconstruct_array(array, typid, typlen, typbyval, typalign, &values,

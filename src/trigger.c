@@ -87,8 +87,8 @@ show_open_row(TableMap *table, Datum *values, bool *isnull, AttrNumber only)
 		int			att = column->attnum - 1;
 
 		if (only == InvalidAttrNumber || only == column->attnum)
-			values[att] = reveal_open_permitted(column, values[att], isnull[att],
-												&isnull[att]);
+			values[att] = reveal_open(policy_session(), column, values[att],
+								  isnull[att], REVEAL_UNASKED, &isnull[att]);
 	}
 	return TRIGGER_ROW_SEALED;
 }
@@ -112,14 +112,15 @@ trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 	values[sealed_att] = PointerGetDatum(sealed);
 	buf = (uint8 *) VARDATA_ANY(sealed);
 	len = VARSIZE_ANY_EXHDR(sealed);
-	if (len > 0 && buf[0] == ENVELOPE_OPENED)
+	if (sealed_mark_version(sealed) == ENVELOPE_OPENED)
 	{
-		bytea	   *old = palloc(VARHDRSZ + len - 1);
+		const uint8 *envelope = sealed_mark_rest(sealed, &len);
+		bytea	   *old = palloc(VARHDRSZ + len);
 
-		SET_VARSIZE(old, VARHDRSZ + len - 1);
-		memcpy(VARDATA(old), buf + 1, len - 1);
+		SET_VARSIZE(old, VARHDRSZ + len);
+		memcpy(VARDATA(old), envelope, len);
 		values[sealed_att] = PointerGetDatum(old);
-		isnull[sealed_att] = len == 1;	/* OLD was not sealed */
+		isnull[sealed_att] = len == 0;	/* OLD was not sealed */
 		return TRIGGER_ROW_OPENED;
 	}
 	is_envelope = envelope_read_header(buf, len, &header);
@@ -135,9 +136,9 @@ trigger_show_row(TableMap *table, Datum *values, bool *isnull,
 		isnull[att] = true;
 		values[att] = (Datum) 0;
 		if (is_envelope)
-			values[att] = reveal_permitted(column, buf, len,
-										   (uint8 *) rowkey.data, rowkey.len,
-										   &isnull[att]);
+			values[att] = reveal_shown(policy_session(), column, buf, len,
+									   (uint8 *) rowkey.data, rowkey.len,
+									   REVEAL_UNASKED, &isnull[att]);
 	}
 	return TRIGGER_ROW_SEALED;
 }
@@ -152,8 +153,7 @@ row_is_opened(TableMap *table, const Datum *values, const bool *isnull)
 	if (isnull[sealed_att])
 		return false;
 	sealed = DatumGetByteaPP(values[sealed_att]);
-	return VARSIZE_ANY_EXHDR(sealed) > 0 &&
-		*(uint8 *) VARDATA_ANY(sealed) == ENVELOPE_OPENED;
+	return sealed_mark_version(sealed) == ENVELOPE_OPENED;
 }
 
 /*
@@ -173,7 +173,7 @@ is_foreign(TableMap *table, const Datum *values, const bool *isnull)
 	sealed = DatumGetByteaPP(values[sealed_att]);
 	buf = (uint8 *) VARDATA_ANY(sealed);
 	len = VARSIZE_ANY_EXHDR(sealed);
-	return !(len > 0 && buf[0] == ENVELOPE_OPENED) &&
+	return sealed_mark_version(sealed) != ENVELOPE_OPENED &&
 		!row_is_sealed(table, values, isnull, buf, len);
 }
 

@@ -37,6 +37,7 @@
 #include "guc.h"
 #include "keystore.h"
 #include "rewrite.h"
+#include "statement.h"
 #include "utility.h"
 #include "utility_internal.h"
 
@@ -354,6 +355,7 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	List	   *relids = NIL;
 	bool		wake = false;
 
+	statement_begin();
 	switch (nodeTag(stmt))
 	{
 		case T_TransactionStmt:

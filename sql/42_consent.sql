@@ -1,0 +1,321 @@
+-- Consent: what persons decided, as a ledger that is only ever added to.
+--
+-- gdpr.consent_event is the ledger. gdpr.consent holds, for each channel and topic that a person decided on, what the
+-- latest event says: it is what the decision reads (src/standing.c). In both, '' stands for all channels or topics.
+
+CREATE TABLE gdpr.consent_event (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    subject bigint NOT NULL,
+    purpose_id integer NOT NULL,
+    purpose text COLLATE "C" NOT NULL,
+    channel text COLLATE "C" NOT NULL DEFAULT '',
+    topic text COLLATE "C" NOT NULL DEFAULT '',
+    status text NOT NULL CHECK (status IN ('requested', 'given', 'renewed', 'refused', 'withdrawn', 'expired', 'invalidated')),
+    occurred_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    source text,
+    notice text,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    recorded_by name NOT NULL,
+    session_role name NOT NULL DEFAULT session_user,
+    actor text,
+    details gdpr.sealed
+);
+CREATE INDEX consent_event_subject ON gdpr.consent_event (subject, purpose_id, occurred_at);
+COMMENT ON TABLE gdpr.consent_event IS
+    'every decision of a person on a purpose, channel and topic; nobody changes or deletes it. Statuses are those of W3C DPV';
+COMMENT ON COLUMN gdpr.consent_event.details IS
+    'sealed under the person''s key: proof, who gave it on behalf of the person, note';
+
+CREATE TABLE gdpr.consent (
+    purpose_id integer NOT NULL,
+    subject bigint NOT NULL,
+    channel text COLLATE "C" NOT NULL DEFAULT '',
+    topic text COLLATE "C" NOT NULL DEFAULT '',
+    permits boolean NOT NULL,
+    since timestamptz NOT NULL,
+    expires_at timestamptz,
+    event uuid NOT NULL,
+    PRIMARY KEY (purpose_id, subject, channel, topic)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE gdpr.consent IS 'what the latest event for each channel and topic says; made from gdpr.consent_event';
+
+CREATE TABLE gdpr.consent_request (
+    token_hash bytea PRIMARY KEY,
+    event uuid NOT NULL,
+    valid_until timestamptz NOT NULL
+);
+COMMENT ON TABLE gdpr.consent_request IS 'requests for consent that wait for their confirmation: the hash of the token, never the token';
+REVOKE ALL ON gdpr.consent_event, gdpr.consent, gdpr.consent_request FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gdpr.consent_event', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.consent', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.consent_request', '');
+
+CREATE FUNCTION gdpr.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'table %.% is only ever added to', TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Record another event: it holds from when it occurred.';
+END $$;
+COMMENT ON FUNCTION gdpr.refuse_change() IS 'trigger of the ledgers: refuses UPDATE, DELETE and TRUNCATE, whoever asks';
+REVOKE ALL ON FUNCTION gdpr.refuse_change() FROM PUBLIC;
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON gdpr.consent_event
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.refuse_change();
+ALTER TABLE gdpr.consent_event ENABLE ALWAYS TRIGGER refuse_change;
+
+CREATE FUNCTION gdpr.caller() RETURNS name
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_caller';
+COMMENT ON FUNCTION gdpr.caller() IS 'the role that called a function which runs as its owner';
+REVOKE ALL ON FUNCTION gdpr.caller() FROM PUBLIC;
+
+-- Recording --------------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.record_consent(subject bigint, purpose text, status text, channel text, topic text, occurred_at timestamptz,
+                                    expires_at timestamptz, source text, notice text, details jsonb) RETURNS uuid
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_purpose gdpr.purpose;
+    result uuid := gen_random_uuid();
+    stated text := status;
+BEGIN
+    IF subject IS NULL OR purpose IS NULL OR occurred_at IS NULL THEN
+        RAISE EXCEPTION 'subject, purpose or occurred_at is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM gdpr.assert_subject(subject);
+    SELECT * INTO found_purpose FROM gdpr.purpose p WHERE p.name = purpose;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'purpose "%" does not exist', purpose
+            USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
+    END IF;
+    IF found_purpose.legal_basis <> 'consent' THEN
+        RAISE EXCEPTION 'the legal basis of purpose "%" is not consent but %', purpose, found_purpose.legal_basis
+            USING ERRCODE = 'GD004', HINT = 'Persons object to it: SELECT gdpr.record_objection(…).';
+    END IF;
+    IF occurred_at > clock_timestamp() THEN
+        RAISE EXCEPTION 'occurred_at is in the future'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Record the event when it has occurred; expires_at says when a consent ends.';
+    END IF;
+    IF expires_at <= occurred_at THEN
+        RAISE EXCEPTION 'expires_at is not after occurred_at' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    channel := coalesce(channel, '');
+    topic := coalesce(topic, '');
+    IF status = 'given' AND EXISTS (
+        SELECT FROM gdpr.consent c WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject
+        AND c.channel = record_consent.channel AND c.topic = record_consent.topic AND c.permits AND c.since <= record_consent.occurred_at) THEN
+        stated := 'renewed';
+    END IF;
+
+    INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
+                                    source, notice, recorded_by, actor, details)
+    VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
+            coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
+            nullif(current_setting('gdpr.actor'), ''),
+            CASE WHEN details <> '{}' THEN gdpr.seal_note(subject, 'consent', result, details) END);
+
+    -- the latest holds; of two at the same time, the less permissive
+    IF stated IN ('given', 'renewed', 'refused', 'withdrawn', 'invalidated') THEN
+        INSERT INTO gdpr.consent AS c (purpose_id, subject, channel, topic, permits, since, expires_at, event)
+        VALUES (found_purpose.id, subject, channel, topic, stated IN ('given', 'renewed'), occurred_at, expires_at, result)
+        ON CONFLICT ON CONSTRAINT consent_pkey DO UPDATE SET
+            permits = excluded.permits, since = excluded.since, expires_at = excluded.expires_at, event = excluded.event
+        WHERE excluded.since > c.since OR (excluded.since = c.since AND (c.permits OR NOT excluded.permits));
+    ELSIF stated = 'expired' THEN
+        UPDATE gdpr.consent c SET expires_at = least(c.expires_at, record_consent.occurred_at)
+        WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
+          AND c.topic = record_consent.topic AND c.permits AND c.since <= record_consent.occurred_at;
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) IS
+    'adds an event to the ledger of consents; returns its id';
+REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.give_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
+                                  source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
+                                  expires_at timestamptz DEFAULT NULL, occurred_at timestamptz DEFAULT now(),
+                                  given_by text DEFAULT NULL, note text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN gdpr.record_consent(subject, purpose, 'given', channel, topic, occurred_at, expires_at, source, notice,
+        jsonb_strip_nulls(jsonb_build_object('proof', proof, 'given_by', given_by, 'note', note)));
+END $$;
+COMMENT ON FUNCTION gdpr.give_consent(bigint, text, text, text, text, text, jsonb, timestamptz, timestamptz, text, text) IS
+    'records that a person consents to a purpose, on one channel and topic or on all; source: where; notice: the version shown; proof: what shows it, given_by: who acted for the person, note: all three sealed; returns the record''s id';
+REVOKE ALL ON FUNCTION gdpr.give_consent(bigint, text, text, text, text, text, jsonb, timestamptz, timestamptz, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.refuse_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
+                                    source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
+                                    occurred_at timestamptz DEFAULT now(), note text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN gdpr.record_consent(subject, purpose, 'refused', channel, topic, occurred_at, NULL, source, notice,
+        jsonb_strip_nulls(jsonb_build_object('proof', proof, 'note', note)));
+END $$;
+COMMENT ON FUNCTION gdpr.refuse_consent(bigint, text, text, text, text, text, jsonb, timestamptz, text) IS
+    'records that a person refused when asked; returns the record''s id';
+REVOKE ALL ON FUNCTION gdpr.refuse_consent(bigint, text, text, text, text, text, jsonb, timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.withdraw_consent(subject bigint, purpose text DEFAULT NULL, channel text DEFAULT NULL, topic text DEFAULT NULL,
+                                      source text DEFAULT NULL, proof jsonb DEFAULT NULL,
+                                      occurred_at timestamptz DEFAULT now(), note text DEFAULT NULL) RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    one text;
+BEGIN
+    FOR one IN
+        SELECT withdraw_consent.purpose WHERE withdraw_consent.purpose IS NOT NULL
+        UNION ALL
+        -- everything that it consented to, and what it would otherwise be taken to accept
+        SELECT p.name FROM gdpr.purpose p
+        WHERE withdraw_consent.purpose IS NULL AND p.legal_basis = 'consent' AND (
+            p.default_basis IS NOT NULL OR EXISTS (
+                SELECT FROM gdpr.consent_event e WHERE e.subject = withdraw_consent.subject AND e.purpose_id = p.id))
+        ORDER BY 1
+    LOOP
+        RETURN NEXT gdpr.record_consent(subject, one, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,
+            jsonb_strip_nulls(jsonb_build_object('proof', proof, 'note', note)));
+    END LOOP;
+    IF purpose IS NULL THEN
+        PERFORM gdpr.assert_subject(subject);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.withdraw_consent(bigint, text, text, text, text, jsonb, timestamptz, text) IS
+    'records that a person withdraws consent: to one purpose or (NULL) all, on one channel and topic or on all; what it had consented to more specifically ends with it; returns the ids of the records';
+REVOKE ALL ON FUNCTION gdpr.withdraw_consent(bigint, text, text, text, text, jsonb, timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.invalidate_consent(record uuid, reason text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    event gdpr.consent_event;
+BEGIN
+    SELECT * INTO event FROM gdpr.consent_event e WHERE e.id = record;
+    IF NOT FOUND OR event.status NOT IN ('given', 'renewed') THEN
+        RAISE EXCEPTION 'there is no consent with this id' USING ERRCODE = 'no_data_found',
+            HINT = 'SELECT * FROM gdpr.consent_history(subject) shows the records of a person.';
+    END IF;
+    IF coalesce(reason, '') = '' THEN
+        RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, now(), NULL, NULL, event.notice,
+                               jsonb_build_object('note', reason, 'record', record));
+END $$;
+COMMENT ON FUNCTION gdpr.invalidate_consent(uuid, text) IS
+    'records that a consent was not validly given (not informed, not free, not shown): it does not count from now on';
+REVOKE ALL ON FUNCTION gdpr.invalidate_consent(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.expire_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN gdpr.record_consent(subject, purpose, 'expired', channel, topic, now(), NULL, NULL, NULL, NULL);
+END $$;
+COMMENT ON FUNCTION gdpr.expire_consent(bigint, text, text, text) IS
+    'records that a consent has ended, without the person''s doing; one with expires_at ends by itself';
+REVOKE ALL ON FUNCTION gdpr.expire_consent(bigint, text, text, text) FROM PUBLIC;
+
+-- Double opt-in ----------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.request_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
+                                     source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
+                                     expires_at timestamptz DEFAULT NULL, valid interval DEFAULT '7 days') RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    token text := gdpr.random_token();
+    event uuid;
+BEGIN
+    IF valid IS NULL OR valid <= interval '0' THEN
+        RAISE EXCEPTION 'valid is not a time to come' USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance valid => ''7 days''.';
+    END IF;
+    event := gdpr.record_consent(subject, purpose, 'requested', channel, topic, now(), expires_at, source, notice,
+                                 jsonb_strip_nulls(jsonb_build_object('proof', proof)));
+    INSERT INTO gdpr.consent_request (token_hash, event, valid_until)
+    VALUES (sha256(convert_to(token, 'UTF8')), event, now() + valid);
+    RETURN token;
+END $$;
+COMMENT ON FUNCTION gdpr.request_consent(bigint, text, text, text, text, text, jsonb, timestamptz, interval) IS
+    'records that a person is asked for consent, and returns a token to send to it, once: only its hash is kept. expires_at: of the consent; valid: how long the token is';
+REVOKE ALL ON FUNCTION gdpr.request_consent(bigint, text, text, text, text, text, jsonb, timestamptz, interval) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.confirm_consent(token text, proof jsonb DEFAULT NULL, source text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    request gdpr.consent_request;
+    event gdpr.consent_event;
+BEGIN
+    DELETE FROM gdpr.consent_request r WHERE r.token_hash = sha256(convert_to(token, 'UTF8')) AND r.valid_until > clock_timestamp()
+    RETURNING * INTO request;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the token is unknown, used or expired'
+            USING ERRCODE = 'no_data_found', HINT = 'Ask again: SELECT gdpr.request_consent(…).';
+    END IF;
+    SELECT * INTO STRICT event FROM gdpr.consent_event e WHERE e.id = request.event;
+    RETURN gdpr.record_consent(event.subject, event.purpose, 'given', event.channel, event.topic, clock_timestamp(), event.expires_at,
+                               coalesce(source, event.source), event.notice,
+                               jsonb_strip_nulls(jsonb_build_object('proof', proof, 'request', event.id)));
+END $$;
+COMMENT ON FUNCTION gdpr.confirm_consent(text, jsonb, text) IS
+    'records the consent that a person was asked for, on showing the token, once; returns the record''s id';
+REVOKE ALL ON FUNCTION gdpr.confirm_consent(text, jsonb, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.random_token() RETURNS text
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_random_token';
+COMMENT ON FUNCTION gdpr.random_token() IS '256 random bits, in 43 characters that may stand in a link (base64url)';
+REVOKE ALL ON FUNCTION gdpr.random_token() FROM PUBLIC;
+
+-- Looking back -----------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT now(), known_at timestamptz DEFAULT 'infinity',
+                                OUT purpose text, OUT channel text, OUT topic text, OUT status text, OUT valid boolean,
+                                OUT since timestamptz, OUT expires_at timestamptz, OUT notice text, OUT source text, OUT record uuid)
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH known AS (
+        SELECT * FROM gdpr.consent_event e
+        WHERE e.subject = consent_at.subject AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
+    ), latest AS (
+        SELECT DISTINCT ON (k.purpose_id, k.channel, k.topic) k.* FROM known k
+        -- a request says nothing where there is an answer; an end is looked at below
+        WHERE k.status <> 'expired' AND (k.status <> 'requested' OR NOT EXISTS (
+            SELECT FROM known a WHERE a.purpose_id = k.purpose_id AND a.channel = k.channel AND a.topic = k.topic
+            AND a.status NOT IN ('requested', 'expired')))
+        ORDER BY k.purpose_id, k.channel, k.topic, k.occurred_at DESC, k.status IN ('given', 'renewed'), k.recorded_at DESC
+    ), ended AS (
+        SELECT l.*, least(l.expires_at, (
+                   SELECT min(x.occurred_at) FROM known x
+                   WHERE x.purpose_id = l.purpose_id AND x.channel = l.channel AND x.topic = l.topic
+                     AND x.status = 'expired' AND x.occurred_at >= l.occurred_at)) AS ends_at,
+               (SELECT n.status FROM latest n
+                WHERE n.purpose_id = l.purpose_id AND n.status IN ('refused', 'withdrawn', 'invalidated')
+                  AND l.status IN ('given', 'renewed')
+                  AND n.channel IN ('', l.channel) AND n.topic IN ('', l.topic)
+                  AND (n.channel, n.topic) <> (l.channel, l.topic) AND n.occurred_at >= l.occurred_at
+                ORDER BY n.occurred_at DESC LIMIT 1) AS overridden_by
+        FROM latest l
+    )
+    SELECT e.purpose, nullif(e.channel, ''), nullif(e.topic, ''),
+           CASE WHEN e.overridden_by IS NOT NULL THEN e.overridden_by
+                WHEN e.status IN ('given', 'renewed') AND e.ends_at <= consent_at.at THEN 'expired'
+                ELSE e.status END,
+           e.status IN ('given', 'renewed') AND e.overridden_by IS NULL AND (e.ends_at > consent_at.at) IS NOT FALSE
+           AND NOT EXISTS (SELECT FROM gdpr.notice n
+                           WHERE n.renew_by <= consent_at.at AND n.published_at > e.occurred_at
+                             AND (n.purposes IS NULL OR e.purpose = ANY (n.purposes))),
+           e.occurred_at, e.ends_at, e.notice, e.source, e.id
+    FROM ended e ORDER BY e.purpose, e.purpose_id, e.channel, e.topic;
+END;
+COMMENT ON FUNCTION gdpr.consent_at(bigint, timestamptz, timestamptz) IS
+    'what a person had decided at a time, on each purpose, channel and topic (NULL: all); known_at: as it was recorded then; valid: it was a consent that counted, by itself (restriction, objections and blocked channels apart)';
+REVOKE ALL ON FUNCTION gdpr.consent_at(bigint, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.consent_history(subject bigint, OUT record uuid, OUT purpose text, OUT channel text, OUT topic text, OUT status text,
+                                     OUT occurred_at timestamptz, OUT expires_at timestamptz, OUT source text, OUT notice text,
+                                     OUT recorded_at timestamptz, OUT recorded_by name, OUT session_role name, OUT actor text, OUT details jsonb)
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT e.id, e.purpose, nullif(e.channel, ''), nullif(e.topic, ''), e.status, e.occurred_at, e.expires_at, e.source, e.notice,
+           e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_note('consent', e.id, e.details)
+    FROM gdpr.consent_event e WHERE e.subject = consent_history.subject ORDER BY e.recorded_at, e.id;
+END;
+COMMENT ON FUNCTION gdpr.consent_history(bigint) IS
+    'every event of a person in the ledger of consents, in the order in which they were recorded, with proofs and notes opened';
+REVOKE ALL ON FUNCTION gdpr.consent_history(bigint) FROM PUBLIC;

@@ -1,0 +1,180 @@
+/*
+ * permitted.c
+ *		The decision, as SQL sees it; and who asks.
+ */
+#include "postgres.h"
+
+#include "common/base64.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "compat.h"
+#include "crypto.h"
+#include "guc.h"
+#include "keystore.h"
+#include "policy.h"
+#include "sealed.h"
+
+PG_FUNCTION_INFO_V1(gdpr_permitted);
+PG_FUNCTION_INFO_V1(gdpr_row_permitted);
+PG_FUNCTION_INFO_V1(gdpr_standing);
+PG_FUNCTION_INFO_V1(gdpr_caller);
+PG_FUNCTION_INFO_V1(gdpr_random_token);
+
+#define TOKEN_BYTES		32
+
+/* What purpose, channel and topic, from an argument on, ask; NULL: the session. */
+static PolicyQuestion *
+question_of_args(FunctionCallInfo fcinfo, int first)
+{
+	const char *texts[3] = {NULL, NULL, NULL};
+	int			i;
+
+	if (PG_ARGISNULL(first))
+		return policy_session();
+	for (i = 0; i < 3; i++)
+		if (!PG_ARGISNULL(first + i))
+			texts[i] = text_to_cstring(PG_GETARG_TEXT_PP(first + i));
+	return policy_question(texts[0], texts[1], texts[2]);
+}
+
+static bool
+is_forgotten(uint64 person)
+{
+	return keystore_life(person) == KEYSTORE_FORGOTTEN;
+}
+
+/*
+ * gdpr.permitted(subject, purpose, channel, topic) RETURNS boolean
+ *
+ * May current_user use the person's data for the purpose?  NULL for channel or
+ * topic: any.  NULL for purpose: what the session says.  False also for the
+ * forgotten, and for NULL.  ERRCODE_GDPR_PURPOSE as for reading.
+ */
+Datum
+gdpr_permitted(PG_FUNCTION_ARGS)
+{
+	uint64		person;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	person = (uint64) PG_GETARG_INT64(0);
+	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(policy_permits_person(question_of_args(fcinfo, 1), person) &&
+				   !is_forgotten(person));
+}
+
+/*
+ * gdpr.row_permitted(envelope, purpose, channel, topic) RETURNS boolean
+ *
+ * The same of the person that a row belongs to.  A row without an envelope is
+ * not sealed yet: nothing can be recorded of its person.
+ */
+Datum
+gdpr_row_permitted(PG_FUNCTION_ARGS)
+{
+	PolicyQuestion **question = fcinfo->flinfo->fn_extra;
+	uint64		person = 0;
+
+	/* a view's, which are constants */
+	if (!PG_ARGISNULL(1) && question == NULL &&
+		get_fn_expr_arg_stable(fcinfo->flinfo, 1) &&
+		get_fn_expr_arg_stable(fcinfo->flinfo, 2) &&
+		get_fn_expr_arg_stable(fcinfo->flinfo, 3))
+	{
+		PolicyQuestion *asked = question_of_args(fcinfo, 1);
+
+		question = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
+									  sizeof(PolicyQuestion *));
+		*question = policy_kept(asked);
+		fcinfo->flinfo->fn_extra = question;
+	}
+	if (!PG_ARGISNULL(0))
+	{
+		bytea	   *sealed = PG_GETARG_BYTEA_P_SLICE(0, 0, ENVELOPE_HEADER_MAX);
+
+		person = sealed_row_person((uint8 *) VARDATA_ANY(sealed),
+								   VARSIZE_ANY_EXHDR(sealed));
+		PG_FREE_IF_COPY(sealed, 0);
+	}
+	if (!policy_permits_person(question != NULL ? *question :
+							   question_of_args(fcinfo, 1), person))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(person == 0 || !is_forgotten(person));
+}
+
+/*
+ * gdpr.standing(subject, purpose, channel, topic) RETURNS text
+ *
+ * What stands in the way, for officers.  ERRCODE_GDPR_PURPOSE: there is no
+ * such purpose.
+ */
+Datum
+gdpr_standing(PG_FUNCTION_ARGS)
+{
+	static const char *const words[] = {
+		[STANDING_PERMITTED] = "permitted",
+		[STANDING_RESTRICTED] = "restricted",
+		[STANDING_OBJECTED] = "objected",
+		[STANDING_BLOCKED] = "blocked",
+		[STANDING_REFUSED] = "refused",
+		[STANDING_EXPIRED] = "expired",
+		[STANDING_NO_CONSENT] = "no consent"
+	};
+	uint64		person;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	person = (uint64) PG_GETARG_INT64(0);
+	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+		PG_RETURN_NULL();
+	if (is_forgotten(person))
+		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
+	PG_RETURN_TEXT_P(cstring_to_text(words[policy_standing(question_of_args(fcinfo, 1),
+														   person)]));
+}
+
+/*
+ * gdpr.caller() RETURNS name
+ *
+ * The role outside of all SECURITY DEFINER functions: session_user, or what
+ * SET ROLE made of it.
+ */
+Datum
+gdpr_caller(PG_FUNCTION_ARGS)
+{
+	Name		name = palloc0(NAMEDATALEN);
+
+	namestrcpy(name, GetUserNameFromId(GetOuterUserId(), false));
+	PG_RETURN_NAME(name);
+}
+
+/*
+ * gdpr.random_token() RETURNS text
+ *
+ * 256 bits from the cryptographic generator as base64url without padding
+ * (RFC 4648, section 5).
+ */
+Datum
+gdpr_random_token(PG_FUNCTION_ARGS)
+{
+	uint8		bytes[TOKEN_BYTES];
+	char		text[TOKEN_BYTES * 2];
+	int			len = 0;
+	int			i;
+
+	if (crypto_random(bytes, sizeof(bytes)))
+		len = compat_b64_encode(bytes, sizeof(bytes), text, sizeof(text));
+	crypto_wipe(bytes, sizeof(bytes));
+	if (len <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random bytes")));
+	for (i = 0; i < len; i++)
+		text[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
+	while (len > 0 && text[len - 1] == '=')
+		len--;
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(text, len));
+}

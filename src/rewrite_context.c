@@ -1,0 +1,136 @@
+/*
+ * rewrite_context.c
+ *		What a view is for: the purpose that a query names in its WHERE.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+
+#include "rewrite_internal.h"
+
+/* Arguments of row_permitted */
+enum ContextArgument
+{
+	CA_SEALED, CA_PURPOSE, CA_CHANNEL, CA_TOPIC, CA_COUNT
+};
+
+/* A text constant, "" for NULL; NULL if it is something else. */
+static const char *
+constant_text(Node *node)
+{
+	while (node != NULL && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	if (node == NULL)
+		return "";
+	if (!IsA(node, Const))
+		return NULL;
+	if (((Const *) node)->constisnull)
+		return "";
+	return TextDatumGetCString(((Const *) node)->constvalue);
+}
+
+/* Arguments by their place, also where they were named or left out. */
+static void
+place_arguments(FuncExpr *call, Node **args)
+{
+	ListCell   *lc;
+
+	memset(args, 0, sizeof(Node *) * CA_COUNT);
+	foreach(lc, call->args)
+	{
+		Node	   *arg = lfirst(lc);
+		int			place = foreach_current_index(lc);
+
+		if (IsA(arg, NamedArgExpr))
+		{
+			place = ((NamedArgExpr *) arg)->argnumber;
+			arg = (Node *) ((NamedArgExpr *) arg)->arg;
+		}
+		if (place >= 0 && place < CA_COUNT)
+			args[place] = arg;
+	}
+}
+
+/* The context in a condition on a relation, or NULL. */
+static const char *
+context_of_call(Node *node, Index varno, const TableMap *map)
+{
+	Node	   *args[CA_COUNT];
+	const char *texts[CA_COUNT];
+	Var		   *var;
+	size_t		size = 0;
+	char	   *context;
+	int			i;
+
+	if (node == NULL || !IsA(node, FuncExpr) ||
+		((FuncExpr *) node)->funcid != datamap_oids()->row_permitted)
+		return NULL;
+	place_arguments((FuncExpr *) node, args);
+	var = (Var *) args[CA_SEALED];
+	if (var == NULL || !IsA(var, Var) || var->varno != (int) varno ||
+		var->varlevelsup != 0 || var->varattno != map->sealed_attnum)
+		return NULL;
+	for (i = CA_PURPOSE; i < CA_COUNT; i++)
+	{
+		texts[i] = constant_text(args[i]);
+		if (texts[i] == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("purpose, channel and topic in gdpr.row_permitted must be constants"),
+					 errhint("Rows alone are filtered by gdpr.permitted(gdpr.subject_number(gdpr_sealed), purpose, channel, topic).")));
+		size += strlen(texts[i]) + 1;
+	}
+	if (texts[CA_PURPOSE][0] == '\0')
+		return NULL;			/* the session's */
+	context = palloc(size);
+	size = 0;
+	for (i = CA_PURPOSE; i < CA_COUNT; i++)
+	{
+		memcpy(context + size, texts[i], strlen(texts[i]) + 1);
+		size += strlen(texts[i]) + 1;
+	}
+	return context;
+}
+
+static const char *
+context_in(Node *qual, Index varno, const TableMap *map)
+{
+	const char *context = NULL;
+	List	   *list = NIL;
+	ListCell   *lc;
+
+	if (qual != NULL && IsA(qual, List))
+		list = (List *) qual;
+	else if (qual != NULL && IsA(qual, BoolExpr) &&
+			 ((BoolExpr *) qual)->boolop == AND_EXPR)
+		list = ((BoolExpr *) qual)->args;
+	else
+		return context_of_call(qual, varno, map);
+	foreach(lc, list)
+	{
+		context = context_in(lfirst(lc), varno, map);
+		if (context != NULL)
+			break;
+	}
+	return context;
+}
+
+const char *
+rewrite_context(const Query *query, Index varno)
+{
+	const RangeTblEntry *rte = rt_fetch(varno, query->rtable);
+	const TableMap *map = rewrite_rte_map(rte);
+	const char *context = NULL;
+
+	if (map == NULL)
+		return NULL;
+	/* of a view that is written to, its conditions are here */
+	context = context_in((Node *) rte->securityQuals, varno, map);
+	if (context == NULL && query->jointree != NULL)
+		context = context_in(query->jointree->quals, varno, map);
+	return context;
+}

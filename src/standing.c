@@ -1,0 +1,579 @@
+/*
+ * standing.c
+ *		How a person stands to a purpose.
+ *
+ * gdpr.consent holds the latest event for each channel and topic that a person
+ * decided on; '' stands for all of them.  Of several that cover a case, the
+ * least permissive holds: a refusal, unless the consent came after it and is
+ * about less (a person who had withdrawn everything then subscribes to one
+ * thing).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "datamap.h"
+#include "errors.h"
+#include "person_map.h"
+#include "standing.h"
+
+/* Columns of the tables, as in sql/42_consent.sql and sql/44_flags.sql */
+enum ConsentColumn
+{
+	C_PURPOSE = 1, C_SUBJECT, C_CHANNEL, C_TOPIC, C_PERMITS, C_SINCE,
+	C_EXPIRES
+};
+enum FlagColumn
+{
+	F_SUBJECT = 1, F_KIND, F_PURPOSE, F_CHANNEL
+};
+
+#define FLAG_RESTRICTION	'r'
+#define FLAG_OBJECTION		'o'
+#define FLAG_CHANNEL_BLOCK	'b'
+
+/* Look-ups before everything is read: at least, and for each page. */
+#define LOOKUPS_AT_LEAST	32
+#define LOOKUPS_PER_PAGE	3
+
+/* One row of gdpr.consent */
+typedef struct Consent
+{
+	const char *channel;		/* "": all */
+	const char *topic;
+	TimestampTz since;
+	bool		permits;
+	bool		valid;			/* if it permits: it still does */
+} Consent;
+
+/* What there is of one person. */
+typedef struct Facts
+{
+	bool		restricted;
+	bool		objected;
+	int			nconsents;
+	int			nblocked;
+	int			max_consents;
+	int			max_blocked;
+	Consent    *consents;
+	const char **blocked;		/* channels */
+} Facts;
+
+/* What the memo holds for a person. */
+enum Known
+{
+	KNOWN_NOTHING,				/* or, when all is read: there is no row of it */
+	KNOWN_PERMITTED,
+	KNOWN_DENIED,
+	KNOWN_BY_LOOKUP				/* too intricate: look it up */
+};
+
+struct StandingMemo
+{
+	PersonMap  *known;
+	bool		complete;		/* all is read */
+	bool		too_large;		/* all does not fit */
+	int64		lookups;
+	int64		max_lookups;	/* 0: not computed yet */
+	uint64		last_person;	/* 0: none */
+	bool		last_answer;
+	MemoryContext scratch;
+};
+
+/* ---------- reading ---------- */
+
+static Relation
+open_table(const char *name)
+{
+	Oid			relid = get_relname_relid(name, datamap_oids()->schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("table gdpr.%s does not exist", name),
+				 errhint("ALTER EXTENSION gdpr UPDATE, or install the matching library.")));
+	return table_open(relid, AccessShareLock);
+}
+
+/* The index of the primary key; every table that is read here has one. */
+static Oid
+key_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+
+	list_free(indexes);
+	return rel->rd_pkindex;
+}
+
+static char *
+get_text(Relation rel, HeapTuple tuple, int attnum)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attnum, RelationGetDescr(rel), &isnull);
+
+	return isnull ? "" : TextDatumGetCString(value);
+}
+
+static int64
+get_number(Relation rel, HeapTuple tuple, int attnum, bool *isnull)
+{
+	Datum		value = heap_getattr(tuple, attnum, RelationGetDescr(rel), isnull);
+
+	return *isnull ? 0 : DatumGetInt64(value);
+}
+
+static void
+add_consent(Facts *facts, const StandingQuestion *question, Relation rel,
+			HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		isnull;
+	Consent    *consent;
+	TimestampTz expires;
+
+	if (facts->nconsents == facts->max_consents)
+	{
+		facts->max_consents = Max(8, facts->max_consents * 2);
+		facts->consents = facts->consents == NULL ?
+			palloc(sizeof(Consent) * facts->max_consents) :
+			repalloc(facts->consents, sizeof(Consent) * facts->max_consents);
+	}
+	consent = &facts->consents[facts->nconsents++];
+	consent->channel = get_text(rel, tuple, C_CHANNEL);
+	consent->topic = get_text(rel, tuple, C_TOPIC);
+	consent->permits =
+		DatumGetBool(heap_getattr(tuple, C_PERMITS, desc, &isnull)) && !isnull;
+	consent->since = get_number(rel, tuple, C_SINCE, &isnull);
+	consent->valid = consent->permits &&
+		consent->since >= question->consents_from;
+	expires = get_number(rel, tuple, C_EXPIRES, &isnull);
+	if (!isnull && expires <= GetCurrentTimestamp())
+		consent->valid = false;
+}
+
+static void
+add_flag(Facts *facts, const StandingQuestion *question, Relation rel,
+		 HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	bool		isnull;
+	int32		purpose;
+
+	switch (DatumGetChar(heap_getattr(tuple, F_KIND, desc, &isnull)))
+	{
+		case FLAG_RESTRICTION:
+			facts->restricted = true;
+			break;
+		case FLAG_OBJECTION:
+			/* 0: to all direct marketing */
+			purpose = DatumGetInt32(heap_getattr(tuple, F_PURPOSE, desc, &isnull));
+			if (purpose == question->purpose ||
+				(purpose == 0 && question->direct_marketing))
+				facts->objected = true;
+			break;
+		case FLAG_CHANNEL_BLOCK:
+			if (facts->nblocked == facts->max_blocked)
+			{
+				facts->max_blocked = Max(8, facts->max_blocked * 2);
+				facts->blocked = facts->blocked == NULL ?
+					palloc(sizeof(char *) * facts->max_blocked) :
+					repalloc(facts->blocked, sizeof(char *) * facts->max_blocked);
+			}
+			facts->blocked[facts->nblocked++] = get_text(rel, tuple, F_CHANNEL);
+			break;
+	}
+}
+
+static void
+find_flags(Facts *facts, const StandingQuestion *question, uint64 person)
+{
+	Relation	rel = open_table("flag");
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		ScanKeyInit(&key, F_SUBJECT, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum((int64) person));
+		scan = systable_beginscan(rel, key_index(rel), true, NULL, 1, &key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+			add_flag(facts, question, rel, tuple);
+		systable_endscan(scan);
+	}
+	table_close(rel, NoLock);
+}
+
+static void
+find_consents(Facts *facts, const StandingQuestion *question, uint64 person)
+{
+	Relation	rel = open_table("consent");
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], C_PURPOSE, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(question->purpose));
+	ScanKeyInit(&keys[1], C_SUBJECT, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) person));
+	scan = systable_beginscan(rel, key_index(rel), true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		add_consent(facts, question, rel, tuple);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* ---------- the answer ---------- */
+
+static bool
+is_blocked(const Facts *facts, const char *channel)
+{
+	int			i;
+
+	for (i = 0; i < facts->nblocked; i++)
+		if (strcmp(facts->blocked[i], channel) == 0)
+			return true;
+	return false;
+}
+
+static bool
+covers(const char *scope, const char *one)
+{
+	return scope[0] == '\0' || strcmp(scope, one) == 0;
+}
+
+/*
+ * Is a, which came later, an exception from b?  Both cover the same channel
+ * and topic.
+ */
+static bool
+is_exception_from(const Consent *a, const Consent *b)
+{
+	bool		channel = a->channel[0] != '\0' && b->channel[0] == '\0';
+	bool		topic = a->topic[0] != '\0' && b->topic[0] == '\0';
+	bool		wider = (a->channel[0] == '\0' && b->channel[0] != '\0') ||
+		(a->topic[0] == '\0' && b->topic[0] != '\0');
+
+	return (channel || topic) && !wider && a->since > b->since;
+}
+
+/*
+ * May the person be addressed on this channel about this topic ("": on some
+ * other than those named)?
+ */
+static Standing
+judge_scope(const StandingQuestion *question, const Facts *facts,
+			const char *channel, const char *topic)
+{
+	bool		recorded = false;
+	bool		refused = false;
+	bool		lapsed = false;
+	int			i;
+	int			j;
+
+	if (channel[0] != '\0' && is_blocked(facts, channel))
+		return STANDING_BLOCKED;
+	for (i = 0; i < facts->nconsents; i++)
+	{
+		const Consent *consent = &facts->consents[i];
+		bool		stands = consent->valid;
+
+		if (!covers(consent->channel, channel) || !covers(consent->topic, topic))
+			continue;
+		recorded = true;
+		refused |= !consent->permits;
+		lapsed |= consent->permits && !consent->valid;
+		for (j = 0; stands && j < facts->nconsents; j++)
+		{
+			const Consent *other = &facts->consents[j];
+
+			if (!other->permits && covers(other->channel, channel) &&
+				covers(other->topic, topic) &&
+				!is_exception_from(consent, other))
+				stands = false;
+		}
+		if (stands)
+			return STANDING_PERMITTED;
+	}
+	if (!recorded && question->without_record)
+		return STANDING_PERMITTED;
+	return refused ? STANDING_REFUSED : lapsed ? STANDING_EXPIRED :
+		STANDING_NO_CONSENT;
+}
+
+/*
+ * A question that leaves channel or topic open asks whether there is one.
+ * Those that are named anywhere are tried, and one that is not.
+ */
+static Standing
+judge_consents(const StandingQuestion *question, const Facts *facts)
+{
+	Standing	result = STANDING_NO_CONSENT;
+	int			nchannels = question->channel ? 0 : facts->nconsents;
+	int			ntopics = question->topic ? 0 : facts->nconsents;
+	int			i;
+	int			j;
+
+	for (i = -1; i < nchannels; i++)
+	{
+		const char *channel = i >= 0 ? facts->consents[i].channel :
+			question->channel ? question->channel : "";
+
+		for (j = -1; j < ntopics; j++)
+		{
+			const char *topic = j >= 0 ? facts->consents[j].topic :
+				question->topic ? question->topic : "";
+			Standing	standing = judge_scope(question, facts, channel, topic);
+
+			if (standing == STANDING_PERMITTED)
+				return standing;
+			/* the reason that was looked for first */
+			result = Min(result, standing);
+		}
+	}
+	return result;
+}
+
+static Standing
+judge(const StandingQuestion *question, const Facts *facts)
+{
+	if (facts->restricted && !question->despite_restriction)
+		return STANDING_RESTRICTED;
+	if (facts->objected)
+		return STANDING_OBJECTED;
+	if (question->channel != NULL && is_blocked(facts, question->channel))
+		return STANDING_BLOCKED;
+	if (!question->needs_consent)
+		return STANDING_PERMITTED;
+	return judge_consents(question, facts);
+}
+
+Standing
+standing_find(const StandingQuestion *question, uint64 person)
+{
+	Facts		facts = {0};
+
+	find_flags(&facts, question, person);
+	if (question->needs_consent)
+		find_consents(&facts, question, person);
+	return judge(question, &facts);
+}
+
+/* ---------- everybody at once ---------- */
+
+/*
+ * Flags are read first, in any order.  Which channels are blocked matters
+ * together with consents if the question names none.
+ */
+static bool
+load_flags(StandingMemo *memo, const StandingQuestion *question)
+{
+	Relation	rel = open_table("flag");
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		fits = true;
+
+	while (fits && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Facts		facts = {0};
+		bool		isnull;
+		uint64		person = (uint64) get_number(rel, tuple, F_SUBJECT, &isnull);
+		int			known = person_map_get(memo->known, person);
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(memo->scratch);
+		add_flag(&facts, question, rel, tuple);
+		if ((facts.restricted && !question->despite_restriction) ||
+			facts.objected ||
+			(question->channel != NULL && is_blocked(&facts, question->channel)))
+			known = KNOWN_DENIED;
+		else if (facts.nblocked > 0 && question->channel == NULL &&
+				 question->needs_consent && known == KNOWN_NOTHING)
+			known = KNOWN_BY_LOOKUP;
+		if (known != KNOWN_NOTHING)
+			fits = person_map_set(memo->known, person, known);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return fits;
+}
+
+static bool
+note_consents(StandingMemo *memo, const StandingQuestion *question,
+			  uint64 person, const Facts *facts)
+{
+	if (facts->nconsents == 0 ||
+		person_map_get(memo->known, person) != KNOWN_NOTHING)
+		return true;
+	return person_map_set(memo->known, person,
+						  judge_consents(question, facts) == STANDING_PERMITTED ?
+						  KNOWN_PERMITTED : KNOWN_DENIED);
+}
+
+/* The consents for the purpose, one person after the other. */
+static bool
+load_consents(StandingMemo *memo, const StandingQuestion *question)
+{
+	Relation	rel = open_table("consent");
+	Relation	index = index_open(key_index(rel), AccessShareLock);
+	Facts		facts = {0};
+	uint64		person = 0;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		fits = true;
+
+	ScanKeyInit(&key, C_PURPOSE, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(question->purpose));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	while (fits && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+		uint64		subject = (uint64) get_number(rel, tuple, C_SUBJECT, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (subject != person)
+		{
+			fits = note_consents(memo, question, person, &facts);
+			person = subject;
+			MemoryContextReset(memo->scratch);
+			memset(&facts, 0, sizeof(facts));
+		}
+		add_consent(&facts, question, rel, tuple);
+	}
+	fits = fits && note_consents(memo, question, person, &facts);
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return fits;
+}
+
+/* What was looked up so far is read once more, and for all the same moment. */
+static void
+load_all(StandingMemo *memo, const StandingQuestion *question)
+{
+	MemoryContext before = MemoryContextSwitchTo(memo->scratch);
+
+	person_map_reset(memo->known, (Size) work_mem * 1024);
+	memo->complete = load_flags(memo, question) &&
+		(!question->needs_consent || load_consents(memo, question));
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(memo->scratch);
+	if (!memo->complete)
+	{
+		person_map_reset(memo->known, (Size) work_mem * 1024);
+		memo->too_large = true;
+	}
+}
+
+static int64
+table_pages(const char *name)
+{
+	Relation	rel = open_table(name);
+	int64		pages = RelationGetNumberOfBlocks(rel);
+
+	table_close(rel, NoLock);
+	return pages;
+}
+
+static bool
+is_time_to_load(StandingMemo *memo, const StandingQuestion *question)
+{
+	if (memo->too_large || ++memo->lookups < LOOKUPS_AT_LEAST)
+		return false;
+	if (memo->max_lookups == 0)
+		memo->max_lookups = LOOKUPS_AT_LEAST + LOOKUPS_PER_PAGE *
+			(table_pages("flag") +
+			 (question->needs_consent ? table_pages("consent") : 0));
+	return memo->lookups >= memo->max_lookups;
+}
+
+StandingMemo *
+standing_memo_create(MemoryContext parent)
+{
+	StandingMemo *memo = MemoryContextAllocZero(parent, sizeof(StandingMemo));
+
+	memo->known = person_map_create(parent);
+	memo->scratch = AllocSetContextCreate(parent, "gdpr standing",
+										  ALLOCSET_SMALL_SIZES);
+	return memo;
+}
+
+void
+standing_memo_begin(StandingMemo *memo)
+{
+	person_map_reset(memo->known, (Size) work_mem * 1024);
+	memo->complete = false;
+	memo->too_large = false;
+	memo->lookups = 0;
+	memo->max_lookups = 0;
+	memo->last_person = 0;
+}
+
+static bool
+look_up(StandingMemo *memo, const StandingQuestion *question, uint64 person)
+{
+	MemoryContext before = MemoryContextSwitchTo(memo->scratch);
+	bool		answer = standing_find(question, person) == STANDING_PERMITTED;
+
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(memo->scratch);
+	return answer;
+}
+
+/* Remember an answer that was looked up; the map is only worth it for many. */
+static void
+remember(StandingMemo *memo, uint64 person, bool answer)
+{
+	if (memo->complete || memo->lookups <= 1)
+		return;
+	if (!person_map_set(memo->known, person,
+						answer ? KNOWN_PERMITTED : KNOWN_DENIED))
+		person_map_reset(memo->known, (Size) work_mem * 1024);
+}
+
+bool
+standing_permits(StandingMemo *memo, const StandingQuestion *question,
+				 uint64 person)
+{
+	int			known;
+	bool		answer;
+
+	if (person == memo->last_person && person != 0)
+		return memo->last_answer;
+
+	/* a row that is not sealed yet has no number: nothing can be recorded */
+	if (person == 0)
+		return !question->needs_consent;
+	known = person_map_get(memo->known, person);
+	if (known == KNOWN_NOTHING && !memo->complete &&
+		is_time_to_load(memo, question))
+	{
+		load_all(memo, question);
+		known = person_map_get(memo->known, person);
+	}
+	if (known == KNOWN_NOTHING && memo->complete)
+		answer = !question->needs_consent || question->without_record;
+	else if (known == KNOWN_NOTHING || known == KNOWN_BY_LOOKUP)
+	{
+		answer = look_up(memo, question, person);
+		remember(memo, person, answer);
+	}
+	else
+		answer = known == KNOWN_PERMITTED;
+	memo->last_person = person;
+	memo->last_answer = answer;
+	return answer;
+}

@@ -1,0 +1,23 @@
+/*
+ * statement.h
+ *		Where one statement ends and the next begins.
+ */
+#ifndef GDPR_STATEMENT_H
+#define GDPR_STATEMENT_H
+
+#include "postgres.h"
+
+/* Called once from _PG_init: installs the hooks. */
+extern void statement_init(void);
+
+/*
+ * Moves whenever a statement begins or goes on: a query, also inside a
+ * function, the next FETCH of a cursor, a utility command.  What was learned
+ * of consents and restrictions holds only while it stays the same.
+ */
+extern uint64 statement_number(void);
+
+/* For what does not pass the executor: a utility command begins. */
+extern void statement_begin(void);
+
+#endif							/* GDPR_STATEMENT_H */
