@@ -116,7 +116,8 @@ for my $options ([ '-j1' ], [ '-j3', '--disable-triggers' ])
 
 # Every table of the map before and after the rows
 my @map = qw(mapped_table mapped_link mapped_column mapped_check category keystore_identity purpose purpose_grant);
-my %map = map { $_ => $main->safe_psql('crm', "COPY gdpr.$_ TO STDOUT") } @map;
+my %map = map { $_ => $main->safe_psql('crm', "COPY gdpr.$_ TO STDOUT") } grep { $_ ne 'category' } @map;
+$map{category} = $main->safe_psql('crm', 'COPY (SELECT * FROM gdpr.category WHERE id <> 15) TO STDOUT'); # as a dump has it
 my %columns = map { $_ => $main->safe_psql('crm', "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'crm.$_'::regclass AND attnum > 0") } @TABLES;
 my %rows = map { $_ => $main->safe_psql('crm', "SET gdpr.physical = on; COPY crm.$_ ($columns{$_}) TO STDOUT") } @TABLES;
 sub load
