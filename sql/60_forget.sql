@@ -188,6 +188,9 @@ BEGIN
         END IF;
     END IF;
 
+    -- before anything is locked: a worker that has one of the person's messages goes on to its end
+    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL;
+
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
     PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
@@ -216,6 +219,8 @@ BEGIN
             relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);
         END IF;
     END LOOP;
+
+    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL; -- that came meanwhile
 
     FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
