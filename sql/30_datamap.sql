@@ -3,7 +3,7 @@
 -- No foreign keys between these tables: pg_restore -j loads the data of an
 -- extension's tables in any order.  The functions keep them consistent.
 
-CREATE SEQUENCE gdpr.map_id AS integer MAXVALUE 16777215; -- 3 bytes in envelopes
+CREATE SEQUENCE gdpr.map_id AS integer MINVALUE 1 MAXVALUE 16777215; -- 3 bytes in envelopes, where 0 means notes
 REVOKE ALL ON SEQUENCE gdpr.map_id FROM PUBLIC;
 COMMENT ON SEQUENCE gdpr.map_id IS 'ids of tables and columns in envelopes; never used twice';
 
@@ -13,7 +13,9 @@ CREATE TABLE gdpr.category (
     special boolean NOT NULL DEFAULT false
 );
 COMMENT ON COLUMN gdpr.category.special IS 'of Art. 9: a purpose needs a ground of Art. 9(2) to cover it';
-COMMENT ON TABLE gdpr.category IS 'named classes of personal data, at most 16: the unit of partial forgetting';
+COMMENT ON TABLE gdpr.category IS
+    'named classes of personal data, at most 15: the unit of partial forgetting; and records, that of the extension''s own records about a person';
+INSERT INTO gdpr.category VALUES (15, 'records'); -- NOTE_CATEGORY
 
 CREATE TABLE gdpr.mapped_table (
     id integer PRIMARY KEY DEFAULT nextval('gdpr.map_id'),
@@ -107,7 +109,7 @@ COMMENT ON TABLE gdpr.conversion IS 'how far the conversion of a table has come:
 REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
     gdpr.mapped_member, gdpr.former_number FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.map_id', '');
-SELECT pg_catalog.pg_extension_config_dump('gdpr.category', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.category', 'WHERE id <> 15');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_table', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_link', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_column', '');
@@ -364,14 +366,19 @@ BEGIN
     SELECT c.id INTO result FROM gdpr.category c WHERE c.name = category;
     IF NOT FOUND THEN
         INSERT INTO gdpr.category (id, name)
-        SELECT min(free), category FROM generate_series(0, 15) free
+        SELECT min(free), category FROM generate_series(0, 14) free
         WHERE NOT EXISTS (SELECT FROM gdpr.category c WHERE c.id = free)
         HAVING min(free) IS NOT NULL
         RETURNING id INTO result;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'there are 16 categories already' USING ERRCODE = 'program_limit_exceeded',
-                HINT = 'SELECT name FROM gdpr.category shows them: use one of these.';
+            RAISE EXCEPTION 'there are 15 categories already' USING ERRCODE = 'program_limit_exceeded',
+                HINT = 'SELECT name FROM gdpr.category WHERE id < 15 shows them: use one of these.';
         END IF;
+    END IF;
+    IF result = 15 THEN
+        RAISE EXCEPTION 'category "%" is reserved', category
+            USING ERRCODE = 'reserved_name', DETAIL = 'It is that of the extension''s own records about a person.',
+                  HINT = 'Choose another name.';
     END IF;
     RETURN result;
 END $$;

@@ -164,7 +164,7 @@ REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = forget.subject), forget.subject);
+    person bigint := gdpr.assert_subject(subject);
     category_id smallint;
     numbers bigint[];
     number bigint;
@@ -174,20 +174,22 @@ DECLARE
     relations jsonb := '[]';
     result uuid;
 BEGIN
-    IF subject IS NULL THEN
-        RAISE EXCEPTION 'subject is NULL' USING ERRCODE = 'null_value_not_allowed';
-    END IF;
-    IF person < 65536 OR person > (SELECT last_value FROM gdpr.number_high_water) THEN
-        RAISE EXCEPTION 'there is no subject %', subject
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT gdpr.subject(''schema.table'', ''key'') tells the number of a row.';
-    END IF;
     IF category IS NOT NULL THEN
         SELECT c.id INTO category_id FROM gdpr.category c WHERE c.name = category;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'category "%" does not exist', category
                 USING ERRCODE = 'GD006', HINT = 'SELECT name FROM gdpr.category shows them.';
         END IF;
+        IF category_id = 15 THEN
+            RAISE EXCEPTION 'category "%" cannot be forgotten alone', category
+                USING ERRCODE = 'invalid_parameter_value',
+                      DETAIL = 'It is that of the extension''s own records about a person, such as proofs of consent.',
+                      HINT = format('They go with the person: SELECT gdpr.forget(%s).', person);
+        END IF;
     END IF;
+
+    -- before anything is locked: a worker that has one of the person's messages goes on to its end
+    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL;
 
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
@@ -217,6 +219,8 @@ BEGIN
             relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);
         END IF;
     END LOOP;
+
+    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL; -- that came meanwhile
 
     FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation

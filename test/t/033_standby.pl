@@ -47,6 +47,7 @@ sub caught_up
 my $standby = standby('standby', copy_keys($primary), max_standby_streaming_delay => -1);
 my $other = standby('other', $stale);
 my $none = standby('none');
+$primary->safe_psql('crm', "SELECT gdpr.put_outbox('mail', " . number_of($primary, 'crm', 7) . ", '\"Name-7-Zwart\"')");
 caught_up($standby, $other, $none);
 my $revealed = revealed($primary, 'crm');
 same_rows(revealed($standby, 'crm'), $revealed, undef, 'standby');
@@ -55,6 +56,7 @@ is($other->safe_psql('crm', "SELECT gdpr_test.life($early)"), 'forgotten', 'stan
 like(app_fails($none, 'crm', 'SELECT email FROM crm.person'), qr/keystore "[^"]+" does not exist.*HINT/s, 'standby without a keystore: an error');
 same_rows(stored($none, 'crm'), stored($primary, 'crm'), undef, 'standby without a keystore: follows');
 is($none->safe_psql('crm', 'SET ROLE nobody; SELECT count(email), count(city) FROM crm.person'), '0|11', 'standby without a keystore: what is not personal is read');
+is($standby->safe_psql('crm', 'SELECT gdpr.outbox_payload(id) FROM gdpr.outbox'), '"Name-7-Zwart"', 'standby: messages are read');
 like(app_fails($standby, 'crm', "INSERT INTO crm.person (id, name) VALUES (500, 'x')"), qr/read-only transaction/, 'standby: nothing is written');
 isnt($standby->psql('crm', "CALL gdpr.unprotect('crm.comment')"), 0, 'standby: nor unprotected');
 
@@ -76,6 +78,7 @@ is(ask($session[0], 'EXECUTE p(6)'), "Name-6-Zwart|mail-6\@xample.test", 'others
 ask($session[0], 'COMMIT');
 is(ask($session[0], 'EXECUTE p(7)'), '', 'then it is gone');
 is(ask($session[1], 'EXECUTE p(7)'), '', 'and in the other session');
+is($standby->safe_psql('crm', 'SELECT count(*) FROM gdpr.outbox'), 0, 'standby: messages to the forgotten are gone');
 is($_->safe_psql('crm', "SELECT gdpr_test.life($number)"), 'forgotten', $_->name . ': its own keystore has the hole') foreach $standby, $other;
 
 # One that is behind does not know yet.

@@ -1,0 +1,39 @@
+-- Notes: what the extension's own records say of a person in free form, sealed under that person's key.
+
+CREATE FUNCTION gdpr.assert_subject(subject bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint := coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = assert_subject.subject), assert_subject.subject);
+BEGIN
+    IF subject IS NULL THEN
+        RAISE EXCEPTION 'subject is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF person < 65536 OR person > (SELECT last_value FROM gdpr.number_high_water) THEN
+        RAISE EXCEPTION 'there is no subject %', subject
+            USING ERRCODE = 'no_data_found', HINT = 'SELECT gdpr.subject(''schema.table'', ''key'') tells the number of a row.';
+    END IF;
+    RETURN person;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_subject(bigint) IS
+    'raises an error unless the number was given to a person; of an alias, returns the person''s number';
+REVOKE ALL ON FUNCTION gdpr.assert_subject(bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.make_note(number bigint, kind text, id uuid, note jsonb) RETURNS gdpr.sealed
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'gdpr_make_note';
+COMMENT ON FUNCTION gdpr.make_note(bigint, text, uuid, jsonb) IS 'seals a note; for seal_note';
+REVOKE ALL ON FUNCTION gdpr.make_note(bigint, text, uuid, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.seal_note(subject bigint, kind text, id uuid, note jsonb) RETURNS gdpr.sealed
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN note IS NOT NULL THEN gdpr.make_note(gdpr.assert_subject(subject), kind, id, note) END;
+END $$;
+COMMENT ON FUNCTION gdpr.seal_note(bigint, text, uuid, jsonb) IS
+    'seals a note about a person for the record of this kind and id; NULL if the note is';
+REVOKE ALL ON FUNCTION gdpr.seal_note(bigint, text, uuid, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.open_note(kind text, id uuid, envelope gdpr.sealed) RETURNS jsonb
+    LANGUAGE c STABLE PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'gdpr_open_note';
+COMMENT ON FUNCTION gdpr.open_note(text, uuid, gdpr.sealed) IS
+    'opens the note of the record of this kind and id; NULL if there is none, or the person was forgotten';
+REVOKE ALL ON FUNCTION gdpr.open_note(text, uuid, gdpr.sealed) FROM PUBLIC;
