@@ -1,7 +1,0 @@
-#include "mask.h"
-Datum
-mask_value(ColumnMap *column, Datum value, bool *isnull)
-{
-	*isnull = true;
-	return (Datum) 0;
-}
