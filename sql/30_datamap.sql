@@ -385,6 +385,12 @@ END $$;
 COMMENT ON FUNCTION gdpr.category_id(text) IS 'the id of a category, which is registered if it is new';
 REVOKE ALL ON FUNCTION gdpr.category_id(text) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.assert_mask(relation regclass, "column" text) RETURNS void
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_assert_mask';
+COMMENT ON FUNCTION gdpr.assert_mask(regclass, text) IS
+    'an error if the mask of a declared column does not exist, does not fit its type or cannot be used; internal';
+REVOKE ALL ON FUNCTION gdpr.assert_mask(regclass, text) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.declare_column(relation regclass, "column" text, category text,
                                     searchable boolean DEFAULT false, normalization text DEFAULT 'none',
                                     mask text DEFAULT NULL, subject_via text DEFAULT NULL,
@@ -443,10 +449,27 @@ BEGIN
     VALUES (column_id, mapped.id, "column", gdpr.category_id(category), link, searchable, normalization,
             CASE WHEN token_domain IS NULL THEN column_id ELSE -(hashtextextended(token_domain, 0) & 1073741823)::integer END,
             mask, format_type(attribute.atttypid, attribute.atttypmod));
+    PERFORM gdpr.assert_mask(relation, "column");
 END $$;
 COMMENT ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) IS
-    'declares a personal column; category: its class of data; searchable: equality uses a token; normalization: none or lower; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
+    'declares a personal column; category: its class of data; searchable: equality uses a token; normalization: none or lower; mask: email, iban, name, number, phone, text, year or schema.function; subject_via: a foreign key to the person it is about, if not the row''s; token_domain: a name shared by columns that are joined';
 REVOKE ALL ON FUNCTION gdpr.declare_column(regclass, text, text, boolean, text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.set_mask(relation regclass, "column" text, mask text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE gdpr.mapped_column c SET mask = set_mask.mask
+    FROM gdpr.mapped_table t
+    WHERE t.id = c.table_id AND t.relation = set_mask.relation AND c.name = "column";
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'column "%" of table % is not declared', "column", relation
+            USING ERRCODE = 'GD006', HINT = 'SELECT relation, "column" FROM gdpr.data_map shows those that are.';
+    END IF;
+    PERFORM gdpr.assert_mask(relation, "column");
+END $$;
+COMMENT ON FUNCTION gdpr.set_mask(regclass, text, text) IS
+    'another mask for a declared column, protected or not; NULL for none; binds the next statement';
+REVOKE ALL ON FUNCTION gdpr.set_mask(regclass, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

@@ -68,6 +68,20 @@ CREATE FUNCTION gdpr.caller() RETURNS name
 COMMENT ON FUNCTION gdpr.caller() IS 'the role that called a function which runs as its owner';
 REVOKE ALL ON FUNCTION gdpr.caller() FROM PUBLIC;
 
+CREATE FUNCTION gdpr.assert_living(subject bigint) RETURNS bigint
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'gdpr_assert_living';
+COMMENT ON FUNCTION gdpr.assert_living(bigint) IS 'its argument; an error if the person was forgotten';
+REVOKE ALL ON FUNCTION gdpr.assert_living(bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.living_subject(subject bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN gdpr.assert_living(gdpr.assert_subject(subject));
+END $$;
+COMMENT ON FUNCTION gdpr.living_subject(bigint) IS
+    'raises an error unless the number was given to a person who was not forgotten; of an alias, returns the person''s number';
+REVOKE ALL ON FUNCTION gdpr.living_subject(bigint) FROM PUBLIC;
+
 -- Recording --------------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.record_consent(subject bigint, purpose text, status text, channel text, topic text, occurred_at timestamptz,
@@ -81,7 +95,7 @@ BEGIN
     IF subject IS NULL OR purpose IS NULL OR occurred_at IS NULL THEN
         RAISE EXCEPTION 'subject, purpose or occurred_at is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM gdpr.assert_subject(subject);
+    subject := gdpr.living_subject(subject);
     SELECT * INTO found_purpose FROM gdpr.purpose p WHERE p.name = purpose;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'purpose "%" does not exist', purpose
@@ -163,6 +177,7 @@ CREATE FUNCTION gdpr.withdraw_consent(subject bigint, purpose text DEFAULT NULL,
 DECLARE
     one text;
 BEGIN
+    subject := gdpr.living_subject(subject);
     FOR one IN
         SELECT withdraw_consent.purpose WHERE withdraw_consent.purpose IS NOT NULL
         UNION ALL
@@ -176,9 +191,6 @@ BEGIN
         RETURN NEXT gdpr.record_consent(subject, one, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,
             jsonb_strip_nulls(jsonb_build_object('proof', proof, 'note', note)));
     END LOOP;
-    IF purpose IS NULL THEN
-        PERFORM gdpr.assert_subject(subject);
-    END IF;
 END $$;
 COMMENT ON FUNCTION gdpr.withdraw_consent(bigint, text, text, text, text, jsonb, timestamptz, text) IS
     'records that a person withdraws consent: to one purpose or (NULL) all, on one channel and topic or on all; what it had consented to more specifically ends with it; returns the ids of the records';

@@ -56,7 +56,7 @@ BEGIN
     IF occurred_at IS NULL OR occurred_at > clock_timestamp() THEN
         RAISE EXCEPTION 'occurred_at is NULL or in the future' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM gdpr.assert_subject(subject);
+    subject := gdpr.living_subject(subject);
     INSERT INTO gdpr.flag_event (id, flag, subject, kind, status, purpose, channel, ground, occurred_at, informed_at, source,
                                  recorded_by, actor, details)
     VALUES (event, result, subject, kind, status, purpose, channel, ground, occurred_at, informed_at,

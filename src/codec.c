@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -98,6 +99,20 @@ prints_payload(Oid typoutput)
 	}
 	ReleaseSysCache(tuple);
 	return result;
+}
+
+bool
+codec_is_string(Oid typid)
+{
+	Oid			typoutput;
+	bool		is_varlena;
+
+	if (typid == TEXTOID || typid == VARCHAROID || typid == BPCHAROID)
+		return true;
+	if (typid < FirstNormalObjectId)
+		return false;
+	getTypeOutputInfo(typid, &typoutput, &is_varlena);
+	return prints_payload(typoutput);
 }
 
 static CodecKind

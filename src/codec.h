@@ -38,6 +38,12 @@ extern void codec_init(Codec *codec, Oid typid, MemoryContext context);
 /* Why values of a type cannot be sealed, NULL if they can. */
 extern const char *codec_refusal(Oid typid);
 
+/*
+ * Are values of a type, which is no domain, characters and nothing else: text,
+ * varchar, char(n), and types that are stored as text is, such as citext?
+ */
+extern bool codec_is_string(Oid typid);
+
 /* Append the bytes of a non-NULL value. */
 extern void codec_encode(Codec *codec, Datum value, StringInfo out);
 

@@ -67,6 +67,7 @@ typedef struct ColumnMap
 	int			token_bytes;	/* width: characters of a text token, else bytes */
 	char	   *mask;			/* NULL: none */
 	struct Codec *codec;		/* made at first use */
+	struct MaskState *mask_state;	/* the same */
 } ColumnMap;
 
 /* A CHECK constraint on personal columns, evaluated by the guard. */

@@ -61,6 +61,7 @@ translate_columns(TableMap *member)
 
 		columns[i].table = member;
 		columns[i].codec = NULL;
+		columns[i].mask_state = NULL;
 		if (attnum != InvalidAttrNumber)
 			datamap_read_attribute(&columns[i], member->relid, attnum);
 	}

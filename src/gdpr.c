@@ -12,6 +12,7 @@
 #include "guard_mode.h"
 #include "guc.h"
 #include "keystore.h"
+#include "mask.h"
 #include "move.h"
 #include "policy.h"
 #include "rewrite.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	worker_init();
 	datamap_init();
 	statement_init();
+	mask_init();
 	policy_init();
 	row_init();
 	subject_init();
