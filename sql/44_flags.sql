@@ -56,7 +56,6 @@ BEGIN
     IF occurred_at IS NULL OR occurred_at > clock_timestamp() THEN
         RAISE EXCEPTION 'occurred_at is NULL or in the future' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    subject := gdpr.living_subject(subject);
     INSERT INTO gdpr.flag_event (id, flag, subject, kind, status, purpose, channel, ground, occurred_at, informed_at, source,
                                  recorded_by, actor, details)
     VALUES (event, result, subject, kind, status, purpose, channel, ground, occurred_at, informed_at,
@@ -77,6 +76,7 @@ CREATE FUNCTION gdpr.restrict(subject bigint, reason text DEFAULT NULL, ground t
 DECLARE
     result uuid;
 BEGIN
+    subject := gdpr.living_subject(subject);
     IF ground NOT IN ('accuracy', 'unlawful', 'legal_claims', 'objection') THEN
         RAISE EXCEPTION 'ground is "%"', ground
             USING ERRCODE = 'invalid_parameter_value',
@@ -96,6 +96,7 @@ DECLARE
     lifted uuid;
     result integer := 0;
 BEGIN
+    subject := gdpr.living_subject(subject);
     IF informed_at IS NULL OR informed_at > clock_timestamp() THEN
         RAISE EXCEPTION 'the person has to be informed before a restriction is lifted'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 18(3).', HINT = 'Inform the person, and say when: informed_at => now().';
@@ -148,20 +149,21 @@ CREATE FUNCTION gdpr.record_objection(subject bigint, purpose text DEFAULT NULL,
                                       occurred_at timestamptz DEFAULT now()) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    purpose_id integer;
+    objected integer;
     absolute boolean;
     result uuid;
 BEGIN
-    SELECT o.id, o.absolute INTO purpose_id, absolute FROM gdpr.objection_purpose(purpose) o;
+    subject := gdpr.living_subject(subject);
+    SELECT o.id, o.absolute INTO objected, absolute FROM gdpr.objection_purpose(purpose) o;
     SELECT f.id INTO result FROM gdpr.flag f
-    WHERE f.subject = record_objection.subject AND f.kind = 'o' AND f.purpose_id = record_objection.purpose_id FOR UPDATE;
+    WHERE f.subject = record_objection.subject AND f.kind = 'o' AND f.purpose_id = objected FOR UPDATE;
     IF FOUND THEN
         RETURN gdpr.record_flag(result, subject, 'objection', CASE WHEN absolute THEN 'upheld' ELSE 'received' END,
                                 purpose, NULL, NULL, occurred_at, NULL, source, reason);
     END IF;
     result := gdpr.record_flag(NULL, subject, 'objection', CASE WHEN absolute THEN 'upheld' ELSE 'received' END,
                                purpose, NULL, NULL, occurred_at, NULL, source, reason);
-    INSERT INTO gdpr.flag (subject, kind, purpose_id, id, since) VALUES (subject, 'o', purpose_id, result, occurred_at);
+    INSERT INTO gdpr.flag (subject, kind, purpose_id, id, since) VALUES (subject, 'o', objected, result, occurred_at);
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.record_objection(bigint, text, text, text, timestamptz) IS
@@ -171,19 +173,20 @@ REVOKE ALL ON FUNCTION gdpr.record_objection(bigint, text, text, text, timestamp
 CREATE FUNCTION gdpr.end_objection(subject bigint, purpose text, status text, reason text) RETURNS uuid
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    purpose_id integer;
+    objected integer;
     absolute boolean;
     ended uuid;
     result uuid;
 BEGIN
-    SELECT o.id, o.absolute INTO purpose_id, absolute FROM gdpr.objection_purpose(purpose) o;
+    subject := gdpr.living_subject(subject);
+    SELECT o.id, o.absolute INTO objected, absolute FROM gdpr.objection_purpose(purpose) o;
     IF absolute AND status = 'rejected' THEN
         RAISE EXCEPTION 'an objection to direct marketing cannot be rejected'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 21(3).';
     END IF;
     -- an objection made twice at a time has two
     FOR ended IN SELECT f.id FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o'
-                 AND f.purpose_id = end_objection.purpose_id FOR UPDATE
+                 AND f.purpose_id = objected FOR UPDATE
     LOOP
         result := gdpr.record_flag(ended, subject, 'objection', status, purpose, NULL, NULL, now(), NULL, NULL, reason);
     END LOOP;
@@ -192,7 +195,7 @@ BEGIN
             USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.flag_history(%s) shows what there is and was.', subject);
     END IF;
     IF status <> 'upheld' THEN
-        DELETE FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o' AND f.purpose_id = end_objection.purpose_id;
+        DELETE FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o' AND f.purpose_id = objected;
     END IF;
     RETURN result;
 END $$;
@@ -230,6 +233,7 @@ CREATE FUNCTION gdpr.block_channel(subject bigint, channel text, reason text DEF
 DECLARE
     result uuid;
 BEGIN
+    subject := gdpr.living_subject(subject);
     IF coalesce(channel, '') = '' THEN
         RAISE EXCEPTION 'channel is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
@@ -247,6 +251,7 @@ DECLARE
     ended uuid;
     result integer := 0;
 BEGIN
+    subject := gdpr.living_subject(subject);
     FOR ended IN DELETE FROM gdpr.flag f WHERE f.subject = unblock_channel.subject AND f.kind = 'b'
                  AND f.channel = unblock_channel.channel RETURNING f.id
     LOOP
