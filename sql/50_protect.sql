@@ -14,6 +14,27 @@ CREATE FUNCTION gdpr.guard_relink_late() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_relink_late';
 COMMENT ON FUNCTION gdpr.guard_relink_late() IS
     'AFTER INSERT trigger of a protected table: rows that came before their parent follow; of a partitioned one also AFTER UPDATE, which moves rows';
+CREATE FUNCTION gdpr.guard_delete() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_delete';
+COMMENT ON FUNCTION gdpr.guard_delete() IS 'BEFORE DELETE row trigger of a protected table: rows of restricted persons stay';
+REVOKE ALL ON FUNCTION gdpr.guard_delete() FROM PUBLIC;
+CREATE FUNCTION gdpr.guard_truncate() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    restricted bigint;
+BEGIN
+    FOR restricted IN SELECT DISTINCT f.subject FROM gdpr.flag f WHERE f.kind = 'r' LOOP
+        IF EXISTS (SELECT FROM gdpr.run_as_owner(TG_RELID::regclass, format(
+                       'SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1', TG_RELID::regclass), restricted)) THEN
+            RAISE EXCEPTION 'cannot truncate table %: it has rows of a person whose data''s processing is restricted', TG_RELID::regclass
+                USING ERRCODE = 'GD008', DETAIL = format('Art. 18 GDPR: the data may only be stored. It is person %s.', restricted),
+                      HINT = 'DELETE the rows of the others.';
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION gdpr.guard_truncate() IS 'BEFORE TRUNCATE trigger of a protected table: rows of restricted persons stay';
+REVOKE ALL ON FUNCTION gdpr.guard_truncate() FROM PUBLIC;
 CREATE FUNCTION gdpr.guard_deleting() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_deleting';
 COMMENT ON FUNCTION gdpr.guard_deleting() IS 'BEFORE DELETE trigger of a protected table: a row that takes a deleted one''s key takes its children';
@@ -178,8 +199,11 @@ BEGIN
         EXECUTE format('CREATE TRIGGER "~gdpr_relink" AFTER UPDATE ON %s FOR EACH ROW '
                        'WHEN (gdpr.subject_number(OLD.gdpr_sealed) IS DISTINCT FROM gdpr.subject_number(NEW.gdpr_sealed)) '
                        'EXECUTE FUNCTION gdpr.guard_relink()', relation);
+        EXECUTE format('CREATE TRIGGER "!gdpr_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION gdpr.guard_delete()', relation);
+        EXECUTE format('CREATE TRIGGER "!gdpr_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_truncate()', relation);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!gdpr_open", ENABLE ALWAYS TRIGGER "~gdpr_seal", '
-                       'ENABLE ALWAYS TRIGGER "~gdpr_relink"', relation);
+                       'ENABLE ALWAYS TRIGGER "~gdpr_relink", ENABLE ALWAYS TRIGGER "!gdpr_delete", '
+                       'ENABLE ALWAYS TRIGGER "!gdpr_truncate"', relation);
     END IF;
     EXECUTE format('CREATE TRIGGER "~gdpr_relink_late" AFTER %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION gdpr.guard_relink_late()',
                    CASE WHEN moves THEN 'INSERT OR UPDATE' ELSE 'INSERT' END, relation);
@@ -219,7 +243,7 @@ BEGIN
     FOR name IN
         SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE t.tgrelid = relation AND p.pronamespace = 'gdpr'::regnamespace
-          AND p.proname IN ('guard_open', 'guard_seal', 'guard_relink', 'guard_relink_late', 'guard_deleting')
+          AND p.proname IN ('guard_open', 'guard_seal', 'guard_relink', 'guard_relink_late', 'guard_deleting', 'guard_delete', 'guard_truncate')
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', name, relation);
     END LOOP;

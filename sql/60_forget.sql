@@ -41,12 +41,12 @@ BEGIN
     erased := 0;
     BEGIN
         deleted := gdpr.forget_rows(relation, number, NULL, false);
-    EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+    EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
         deleted := 0;
         FOR item IN SELECT gdpr.run_as_owner(relation, format(own_rows, relation), number) LOOP
             BEGIN
                 deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
-            EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+            EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
                 NULL;
             END;
         END LOOP;

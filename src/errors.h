@@ -24,4 +24,9 @@
 /* A row, constraint or statement that a protected table cannot accept. */
 #define ERRCODE_GDPR_NOT_SEALED				MAKE_SQLSTATE('G', 'D', '0', '0', '7')
 
+/* Processing of the person's data is restricted (Art. 18). */
+#define ERRCODE_GDPR_RESTRICTED				MAKE_SQLSTATE('G', 'D', '0', '0', '8')
+/* More persons were asked for than the purpose or role may see. */
+#define ERRCODE_GDPR_CAP					MAKE_SQLSTATE('G', 'D', '0', '0', '9')
+
 #endif							/* GDPR_ERRORS_H */

@@ -7,7 +7,8 @@
  * triggers of its own.  ~gdpr_seal (BEFORE INSERT OR UPDATE, last) seals the
  * row.  !gdpr_deleting (BEFORE DELETE, per statement), ~gdpr_relink (AFTER
  * UPDATE) and ~gdpr_relink_late (AFTER INSERT, per statement) make rows below
- * follow when a row's person changes.
+ * follow when a row's person changes.  !gdpr_delete (BEFORE DELETE) and
+ * !gdpr_truncate keep rows of restricted persons.
  *
  * An UPDATE that moves a row to another partition is, for the guard there, the
  * INSERT of a row that this guard has sealed (move.h): it goes on as with an
@@ -55,6 +56,7 @@ PG_FUNCTION_INFO_V1(gdpr_guard_seal);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink);
 PG_FUNCTION_INFO_V1(gdpr_guard_relink_late);
 PG_FUNCTION_INFO_V1(gdpr_guard_deleting);
+PG_FUNCTION_INFO_V1(gdpr_guard_delete);
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -271,6 +273,22 @@ keep_stored(GuardRow *row)
 		row->values[att] = row->old_values[att];
 		row->isnull[att] = row->old_isnull[att];
 	}
+}
+
+/* Data whose processing is restricted is stored, and stays as it is. */
+static void
+require_unrestricted(Relation rel, uint64 person)
+{
+	if (person == 0 || IsLogicalWorker() || policy_permits_change(person))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_RESTRICTED),
+			 errmsg("cannot change or delete a row of table \"%s\": the processing of its person's data is restricted",
+					RelationGetRelationName(rel)),
+			 errdetail("Art. 18 GDPR: the data may only be stored. It is person " UINT64_FORMAT ".",
+					   person),
+			 errhint("An officer can lift the restriction, after the person was informed: SELECT gdpr.lift_restriction(" UINT64_FORMAT ", informed_at => ...).",
+					 person)));
 }
 
 /* What forget() erases of a row. */
@@ -691,6 +709,8 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	row.leaves = !row.insert && !row.moved &&
 		move_leaves(row.rel, row.table, row.old_values, row.old_isnull,
 					row.values, row.isnull);
+	if (application && !row.insert && !row.moved)
+		require_unrestricted(row.rel, guard_old_person(&row));
 	if (decide_states(&row, application))
 	{
 		require_not_null(&row);
@@ -749,4 +769,33 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	if (table != NULL)
 		subject_key_vacated(table);
 	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * gdpr.guard_delete() RETURNS trigger: BEFORE DELETE
+ */
+Datum
+gdpr_guard_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	TableMap   *table = datamap_lookup(RelationGetRelid(trigger->tg_relation));
+	Datum		sealed;
+	bool		isnull;
+	uint64		person = 0;
+
+	if (table != NULL)
+	{
+		sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
+							  RelationGetDescr(trigger->tg_relation), &isnull);
+		if (!isnull)
+		{
+			bytea	   *envelope = DatumGetByteaPP(sealed);
+
+			person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
+									   VARSIZE_ANY_EXHDR(envelope));
+		}
+	}
+	if (guard_mode().task != GUARD_FORGET || guard_mode().person != person)
+		require_unrestricted(trigger->tg_relation, person);
+	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -58,6 +58,8 @@ static int	nview_questions = 0;
 static PolicyQuestion *other_questions[OTHER_QUESTIONS];
 static uint64 uses = 0;
 static uint64 memberships = 1;
+static StandingMemo *restricted_memo = NULL;
+static uint64 restricted_statement = 0;
 
 static void
 membership_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -421,7 +423,8 @@ bool
 policy_permits_change(uint64 person)
 {
 	PolicyQuestion *question = policy_session();
-	StandingQuestion asked = {0};
+	/* a question that only restriction answers with no: no purpose is -1 */
+	StandingQuestion asked = {.purpose = -1};
 
 	if (question->name[0] != '\0')
 	{
@@ -431,8 +434,12 @@ policy_permits_change(uint64 person)
 			 (question->overriding && may_override(question))))
 			return true;
 	}
-	/* a question that only restriction answers with no */
-	return standing_find(&asked, person) != STANDING_RESTRICTED;
+	if (restricted_memo == NULL)
+		restricted_memo = standing_memo_create(policy_context);
+	if (restricted_statement != statement_number())
+		standing_memo_begin(restricted_memo);
+	restricted_statement = statement_number();
+	return standing_permits(restricted_memo, &asked, person);
 }
 
 bool
