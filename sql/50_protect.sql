@@ -552,6 +552,34 @@ END $$;
 COMMENT ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) IS 'seals what is left and makes the table, with its parts, a protected one';
 REVOKE ALL ON FUNCTION gdpr.finish_protect(gdpr.mapped_table) FROM PUBLIC;
 
+-- What reads gdpr_sealed would keep the column from being dropped: say so before anything is opened.
+CREATE FUNCTION gdpr.refuse_dependents(relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    dependent record;
+BEGIN
+    SELECT v.relation, r.ev_class::regclass::text AS view, p.polname AS policy INTO dependent
+    FROM gdpr.tree(refuse_dependents.relation) v
+    JOIN pg_attribute a ON a.attrelid = v.relation AND a.attname = 'gdpr_sealed' AND NOT a.attisdropped
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+    WHERE r.oid IS NOT NULL OR p.oid IS NOT NULL
+    ORDER BY v.relation::oid, 2, 3 LIMIT 1;
+    IF dependent.view IS NOT NULL THEN
+        RAISE EXCEPTION 'view % reads column gdpr_sealed of table %', dependent.view, dependent.relation
+            USING ERRCODE = 'dependent_objects_still_exist', HINT = format('First DROP VIEW %s, or take the column out of it.', dependent.view);
+    ELSIF dependent.policy IS NOT NULL THEN
+        RAISE EXCEPTION 'policy "%" reads column gdpr_sealed of table %', dependent.policy, dependent.relation
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  HINT = format(CASE WHEN dependent.policy LIKE 'gdpr\_filter\_%' THEN 'First SELECT gdpr.unfilter_rows(%2$L).'
+                                     ELSE 'First DROP POLICY %1$I ON %2$s.' END, dependent.policy, dependent.relation::text);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.refuse_dependents(regclass) IS
+    'raises an error if a view or policy reads the envelopes of a table or its parts; for unprotect';
+REVOKE ALL ON FUNCTION gdpr.refuse_dependents(regclass) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.begin_unprotect(mapped gdpr.mapped_table) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -564,6 +592,7 @@ BEGIN
         RAISE EXCEPTION 'table % leads to a person through %', child, mapped.relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', child);
     END IF;
+    PERFORM gdpr.refuse_dependents(r.relation) FROM gdpr.mapped_relation r WHERE r.table_id = mapped.id AND r.is_top ORDER BY r.relation::oid;
     PERFORM gdpr.lock_whole(mapped, 'ACCESS EXCLUSIVE');
     UPDATE gdpr.mapped_table SET form = 0, other_form = mapped.form WHERE id = mapped.id;
     IF mapped.other_form IS NULL THEN
@@ -599,6 +628,9 @@ BEGIN
         RAISE EXCEPTION 'table % is a part of protected table %', relation, mapped.relation
             USING ERRCODE = 'GD006', HINT = format('CALL gdpr.unprotect(%L), or detach the part first.', mapped.relation);
     END IF;
+    FOREACH part IN ARRAY tops LOOP
+        PERFORM gdpr.refuse_dependents(part);
+    END LOOP;
     FOREACH part IN ARRAY tops LOOP
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', part);
     END LOOP;
@@ -672,6 +704,7 @@ DECLARE
                            WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0);
 BEGIN
     DELETE FROM gdpr.former_number f WHERE f.relation = ANY (dropped);
+    DELETE FROM gdpr.purpose_view v WHERE v.view = ANY (dropped) OR v.relation = ANY (dropped);
     DELETE FROM gdpr.mapped_check k WHERE k.relation = ANY (dropped);
     DELETE FROM gdpr.mapped_member m WHERE m.relation = ANY (dropped);
     -- a detached part takes the place of its table
@@ -684,7 +717,7 @@ END $$;
 COMMENT ON FUNCTION gdpr.on_drop() IS 'takes dropped tables out of the data map';
 REVOKE ALL ON FUNCTION gdpr.on_drop() FROM PUBLIC;
 CREATE EVENT TRIGGER gdpr_on_drop ON sql_drop
-    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED') EXECUTE FUNCTION gdpr.on_drop();
+    WHEN TAG IN ('DROP TABLE', 'DROP VIEW', 'DROP SCHEMA', 'DROP OWNED') EXECUTE FUNCTION gdpr.on_drop();
 COMMENT ON EVENT TRIGGER gdpr_on_drop IS 'takes dropped tables out of the data map';
 
 -- Finding people ---------------------------------------------------------------------------------

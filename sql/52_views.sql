@@ -123,6 +123,28 @@ COMMENT ON FUNCTION gdpr.refresh_view(regclass) IS
     'adds to a view what its table has got since, and its purpose covers; returns the names of the columns that were added';
 REVOKE ALL ON FUNCTION gdpr.refresh_view(regclass) FROM PUBLIC;
 
+-- A new column is not shown before somebody has said whether it is personal: declare it, and refresh the view.
+CREATE FUNCTION gdpr.on_alter() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made gdpr.purpose_view;
+    missing text;
+BEGIN
+    FOR made IN SELECT v.* FROM gdpr.purpose_view v JOIN pg_event_trigger_ddl_commands() d
+                    ON d.classid = 'pg_class'::regclass AND d.objid = v.relation ORDER BY v.view::oid LOOP
+        SELECT string_agg(c, ', ') INTO missing FROM unnest(gdpr.view_columns(made.relation, made.purpose)) c
+        WHERE c NOT IN (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = made.view AND a.attnum > 0 AND NOT a.attisdropped);
+        IF missing IS NOT NULL THEN
+            RAISE NOTICE 'view % does not have these columns of table %: %', made.view, made.relation, missing
+                USING HINT = format('If they hold no personal data, SELECT gdpr.refresh_view(%L).', made.view);
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.on_alter() IS 'tells which columns views made by create_view do not have';
+REVOKE ALL ON FUNCTION gdpr.on_alter() FROM PUBLIC;
+CREATE EVENT TRIGGER gdpr_on_alter ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION gdpr.on_alter();
+COMMENT ON EVENT TRIGGER gdpr_on_alter IS 'tells which columns views made by create_view do not have';
+
 -- The other form: rows of the table itself, for the session's purpose ------------------------------
 
 CREATE FUNCTION gdpr.filter_rows(relation regclass) RETURNS void

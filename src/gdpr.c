@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "cap.h"
 #include "conditions.h"
 #include "datamap.h"
 #include "guard_mode.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	guc_init();
 	keystore_init();
 	worker_init();
+	cap_init();
 	datamap_init();
 	statement_init();
 	mask_init();

@@ -24,6 +24,7 @@ char	   *guc_override_reason = NULL;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
+int			guc_max_subjects_per_statement = -1;
 
 /*
  * A plan made with the rewrite must not run without it, nor the other way
@@ -168,6 +169,21 @@ guc_init(void)
 							INT_MAX / 2,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	/*
+	 * Against somebody who takes a whole customer base along: whoever needs
+	 * few persons at a time, gets few at a time.
+	 */
+	DefineCustomIntVariable("gdpr.max_subjects_per_statement",
+							"Number of persons that one statement may reveal, whatever the purpose.",
+							"Usually set with ALTER ROLE. -1: as many as purposes and grants allow.",
+							&guc_max_subjects_per_statement,
+							-1,
+							-1,
+							INT_MAX,
+							PGC_SUSET,
+							0,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("gdpr");

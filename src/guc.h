@@ -17,6 +17,7 @@ extern char *guc_override_reason;
 extern bool guc_physical;
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
+extern int	guc_max_subjects_per_statement;
 
 /* Defines the settings; called first in _PG_init. */
 extern void guc_init(void);

@@ -23,8 +23,10 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "cap.h"
 #include "errors.h"
 #include "guc.h"
+#include "person_map.h"
 #include "policy.h"
 #include "purpose.h"
 #include "statement.h"
@@ -49,6 +51,10 @@ struct PolicyQuestion
 	bool		overriding;
 	StandingQuestion asked;
 	StandingMemo *memo;
+	/* counted for what the client sent, which may be many statements */
+	TimestampTz counted_for;
+	PersonMap  *counted;
+	int64		ncounted;
 };
 
 static MemoryContext policy_context = NULL;
@@ -114,6 +120,7 @@ make_question(void)
 	question = MemoryContextAllocZero(policy_context, sizeof(PolicyQuestion));
 	question->context = context;
 	question->memo = standing_memo_create(policy_context);
+	question->counted = person_map_create(policy_context);
 	question->name = MemoryContextStrdup(policy_context, "");
 	return question;
 }
@@ -411,6 +418,49 @@ policy_standing(PolicyQuestion *question, uint64 person)
 	if (!question->purpose.known)
 		require_claim(question);
 	return standing_find(&question->asked, person);
+}
+
+static void
+refuse_count(const PolicyQuestion *question, int cap, const char *where,
+			 const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_CAP),
+			 errmsg("more than %d persons would be revealed %s for purpose \"%s\"",
+					cap, where, question->name),
+			 errdetail("So many may be revealed to role \"%s\".",
+					   GetUserNameFromId(GetUserId(), false)),
+			 errhint("%s", hint)));
+}
+
+void
+policy_count(PolicyQuestion *question, uint64 person)
+{
+	const Purpose *purpose = &question->purpose;
+	int			cap = guc_max_subjects_per_statement;
+
+	if (purpose->statement_cap >= 0 && (cap < 0 || purpose->statement_cap < cap))
+		cap = purpose->statement_cap;
+	if (cap < 0 && purpose->hour_cap < 0)
+		return;
+	if (question->counted_for != GetCurrentStatementStartTimestamp())
+	{
+		person_map_reset(question->counted, (Size) work_mem * 1024);
+		question->ncounted = 0;
+		question->counted_for = GetCurrentStatementStartTimestamp();
+	}
+	if (person_map_get(question->counted, person) != 0)
+		return;
+	/* if there is no room to remember it, it counts each time */
+	(void) person_map_set(question->counted, person, 1);
+	question->ncounted++;
+	if (cap >= 0 && question->ncounted > cap)
+		refuse_count(question, cap, "by one statement",
+					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
+	if (purpose->hour_cap >= 0 &&
+		!cap_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
+		refuse_count(question, purpose->hour_cap, "in an hour",
+					 "Wait, or ask an officer to allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
 }
 
 bool

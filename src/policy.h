@@ -72,6 +72,12 @@ extern bool policy_permits_person(PolicyQuestion *question, uint64 person);
 /* If not: why.  current_user need not have been granted the purpose. */
 extern Standing policy_standing(PolicyQuestion *question, uint64 person);
 
+/*
+ * A value of the person is about to be revealed: ERRCODE_GDPR_CAP if those are
+ * more persons than the statement, or the role in an hour, may see.
+ */
+extern void policy_count(PolicyQuestion *question, uint64 person);
+
 /* Does gdpr.override_reason stand above what stands in the way? */
 extern bool policy_overrides(PolicyQuestion *question);
 

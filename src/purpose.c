@@ -234,3 +234,39 @@ purpose_read(const char *name, Purpose *purpose)
 	purpose->hour_cap = lower_cap(purpose->hour_cap, grants.purpose.hour_cap);
 	read_rows("notice", 0, name, read_notice, purpose);
 }
+
+static void
+read_purpose_cap(Purpose *purpose, const char *name, TupleDesc desc,
+				 HeapTuple tuple)
+{
+	purpose->statement_cap = Max(purpose->statement_cap,
+								 Max(get_cap(tuple, P_STATEMENT_CAP, desc),
+									 get_cap(tuple, P_HOUR_CAP, desc)));
+}
+
+static void
+read_grant_cap(Purpose *purpose, const char *name, TupleDesc desc,
+			   HeapTuple tuple)
+{
+	purpose->statement_cap = Max(purpose->statement_cap,
+								 Max(get_cap(tuple, PG_STATEMENT_CAP, desc),
+									 get_cap(tuple, PG_HOUR_CAP, desc)));
+}
+
+bool
+purpose_any_cap(void)
+{
+	static uint64 known_version = 0;
+	static bool known = false;
+	uint64		version = datamap_version();
+	Purpose		any = {.statement_cap = -1};
+
+	if (known_version != version)
+	{
+		read_rows("purpose", 0, NULL, read_purpose_cap, &any);
+		read_rows("purpose_grant", 0, NULL, read_grant_cap, &any);
+		known = any.statement_cap >= 0;
+		known_version = version;
+	}
+	return known;
+}

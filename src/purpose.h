@@ -43,4 +43,7 @@ typedef struct Purpose
 /* Read it, for current_user, into the current memory context. */
 extern void purpose_read(const char *name, Purpose *purpose);
 
+/* Does any purpose or grant of this database have a cap?  Cheap. */
+extern bool purpose_any_cap(void);
+
 #endif							/* GDPR_PURPOSE_H */

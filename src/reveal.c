@@ -76,16 +76,19 @@ decide(PolicyQuestion *question, const ColumnMap *column, uint64 person,
 		policy_decide_quietly(question, column, person);
 }
 
-/* Count it, and put a mask on it. */
+/* Count it, or put a mask on it. */
 static Datum
 show(PolicyQuestion *question, PolicyDecision decision, ColumnMap *column,
-	 uint64 number, RevealHow how, Datum value, bool *isnull)
+	 uint64 person, uint64 number, RevealHow how, Datum value,
+	 bool *isnull)
 {
 	if (decision == POLICY_MASK)
 	{
 		audit_touch(column->table, column, number, AUDIT_MASK);
 		return *isnull ? value : mask_value(column, value, isnull);
 	}
+	if (how != REVEAL_OWN_INPUT && !*isnull)
+		policy_count(question, person);
 	audit_touch(column->table, column, number, AUDIT_REVEAL);
 	if (how != REVEAL_OWN_INPUT && policy_overrides(question))
 		audit_touch(column->table, column, number, AUDIT_OVERRIDE);
@@ -98,6 +101,7 @@ reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 			 bool *isnull)
 {
 	PolicyDecision decision;
+	uint64		person;
 	uint64		number;
 	Datum		value;
 
@@ -105,18 +109,18 @@ reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 	/* EXCLUDED is own input unless the row came with an envelope */
 	if (how == REVEAL_OWN_INPUT && !row_is_input(column, buf, len))
 		how = REVEAL_ASKED;
-	number = how == REVEAL_OWN_INPUT ? 0 : reveal_person(column, buf, len);
-	decision = decide(question, column, number, how);
+	person = how == REVEAL_OWN_INPUT ? 0 : reveal_person(column, buf, len);
+	decision = decide(question, column, person, how);
 	if (decision == POLICY_HIDE)
 	{
-		audit_touch(column->table, column, number, AUDIT_HIDE);
+		audit_touch(column->table, column, person, AUDIT_HIDE);
 		return (Datum) 0;
 	}
 	if (is_being_forgotten(column, buf, len) ||
 		row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
 					   &number) != ROW_FOUND)
 		return (Datum) 0;
-	return show(question, decision, column, number, how, value, isnull);
+	return show(question, decision, column, person, number, how, value, isnull);
 }
 
 Datum
@@ -135,7 +139,7 @@ reveal_open(PolicyQuestion *question, ColumnMap *column, Datum stored,
 		return (Datum) 0;
 	}
 	*isnull = false;
-	return show(question, decision, column, 0, how, stored, isnull);
+	return show(question, decision, column, 0, 0, how, stored, isnull);
 }
 
 static ColumnMap *

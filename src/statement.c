@@ -10,6 +10,7 @@
 
 #include "executor/executor.h"
 
+#include "cap.h"
 #include "compat.h"
 #include "statement.h"
 
@@ -43,6 +44,8 @@ static void
 statement_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 {
 	number++;
+	if (count == 0 && cap_forbids_workers(query->plannedstmt))
+		count = PG_INT64_MAX;	/* a limit keeps the executor from using them */
 	if (prev_executor_run)
 		prev_executor_run(COMPAT_EXECUTOR_RUN_PASS);
 	else

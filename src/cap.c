@@ -1,0 +1,159 @@
+/*
+ * cap.c
+ *		How many persons may be revealed to a role in an hour.
+ *
+ * An hour slides by minutes: for each of the last 60 there is a counter.  The
+ * same person counts once in a statement, and again in the next.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "cap.h"
+#include "datamap.h"
+#include "errors.h"
+#include "guc.h"
+#include "purpose.h"
+
+#define CAP_ENTRIES		512		/* roles and purposes with a cap, in one hour */
+#define CAP_MINUTES		60
+
+typedef struct CapEntry
+{
+	Oid			database;		/* InvalidOid: unused */
+	Oid			role;
+	int32		purpose;
+	int64		minute;			/* of the newest counter */
+	uint32		counts[CAP_MINUTES];	/* by minute % CAP_MINUTES */
+} CapEntry;
+
+typedef struct CapShared
+{
+	LWLock	   *lock;			/* held for the time of a look */
+	CapEntry	entries[CAP_ENTRIES];
+} CapShared;
+
+static CapShared *shared = NULL;
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+request_shared_memory(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(sizeof(CapShared));
+	RequestNamedLWLockTranche("gdpr caps", 1);
+}
+
+static void
+startup_shared_memory(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("gdpr caps", sizeof(CapShared), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(CapShared));
+		shared->lock = &GetNamedLWLockTranche("gdpr caps")->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+cap_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared_memory;
+}
+
+/* The counters of a role and purpose, made if need be; NULL: there is no room. */
+static CapEntry *
+find_entry(Oid role, int32 purpose, int64 minute)
+{
+	CapEntry   *idle = NULL;
+	int			i;
+
+	for (i = 0; i < CAP_ENTRIES; i++)
+	{
+		CapEntry   *entry = &shared->entries[i];
+
+		if (entry->database == MyDatabaseId && entry->role == role &&
+			entry->purpose == purpose)
+			return entry;
+		if (idle == NULL && (!OidIsValid(entry->database) ||
+							 entry->minute + CAP_MINUTES <= minute))
+			idle = entry;
+	}
+	if (idle != NULL)
+	{
+		memset(idle, 0, sizeof(CapEntry));
+		idle->database = MyDatabaseId;
+		idle->role = role;
+		idle->purpose = purpose;
+		idle->minute = minute;
+	}
+	return idle;
+}
+
+/* Counters of minutes that have passed become those of minutes to come. */
+static void
+advance(CapEntry *entry, int64 minute)
+{
+	if (minute - entry->minute >= CAP_MINUTES)
+		memset(entry->counts, 0, sizeof(entry->counts));
+	else
+		while (entry->minute < minute)
+			entry->counts[++entry->minute % CAP_MINUTES] = 0;
+	entry->minute = Max(entry->minute, minute);
+}
+
+bool
+cap_hour_take(Oid role, int32 purpose, int32 cap)
+{
+	int64		minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
+	CapEntry   *entry;
+	uint64		sum = 0;
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = find_entry(role, purpose, minute);
+	if (entry != NULL)
+	{
+		advance(entry, minute);
+		for (i = 0; i < CAP_MINUTES; i++)
+			sum += entry->counts[i];
+		if (sum < (uint64) cap)
+			entry->counts[entry->minute % CAP_MINUTES]++;
+	}
+	LWLockRelease(shared->lock);
+	if (entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_CAP),
+				 errmsg("too many roles use purposes with a cap per hour at the same time"),
+				 errdetail("The limit is %d roles and purposes in one hour.",
+						   CAP_ENTRIES)));
+	return sum < (uint64) cap;
+}
+
+bool
+cap_forbids_workers(const PlannedStmt *plan)
+{
+	ListCell   *lc;
+
+	if (!plan->parallelModeNeeded || datamap_oids() == NULL)
+		return false;
+	foreach(lc, plan->relationOids)
+		if (datamap_lookup(lfirst_oid(lc)) != NULL)
+			return guc_max_subjects_per_statement >= 0 || purpose_any_cap();
+	return false;
+}
