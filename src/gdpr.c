@@ -7,7 +7,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "cap.h"
 #include "conditions.h"
 #include "datamap.h"
 #include "guard_mode.h"
@@ -16,6 +15,7 @@
 #include "mask.h"
 #include "move.h"
 #include "policy.h"
+#include "quota.h"
 #include "rewrite.h"
 #include "row.h"
 #include "statement.h"
@@ -41,7 +41,7 @@ _PG_init(void)
 	guc_init();
 	keystore_init();
 	worker_init();
-	cap_init();
+	quota_init();
 	datamap_init();
 	statement_init();
 	mask_init();

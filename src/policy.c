@@ -23,12 +23,12 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "cap.h"
 #include "errors.h"
 #include "guc.h"
 #include "person_map.h"
 #include "policy.h"
 #include "purpose.h"
+#include "quota.h"
 #include "statement.h"
 
 #define VIEW_QUESTIONS	1000	/* at most, in a session */
@@ -458,7 +458,7 @@ policy_count(PolicyQuestion *question, uint64 person)
 		refuse_count(question, cap, "by one statement",
 					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
 	if (purpose->hour_cap >= 0 &&
-		!cap_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
+		!quota_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
 		refuse_count(question, purpose->hour_cap, "in an hour",
 					 "Wait, or ask an officer to allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
 }

@@ -10,8 +10,8 @@
 
 #include "executor/executor.h"
 
-#include "cap.h"
 #include "compat.h"
+#include "quota.h"
 #include "statement.h"
 
 static ExecutorStart_hook_type prev_executor_start = NULL;
@@ -44,7 +44,7 @@ static void
 statement_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 {
 	number++;
-	if (count == 0 && cap_forbids_workers(query->plannedstmt))
+	if (count == 0 && quota_forbids_workers(query->plannedstmt))
 		count = PG_INT64_MAX;	/* a limit keeps the executor from using them */
 	if (prev_executor_run)
 		prev_executor_run(COMPAT_EXECUTOR_RUN_PASS);

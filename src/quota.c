@@ -1,5 +1,5 @@
 /*
- * cap.c
+ * quota.c
  *		How many persons may be revealed to a role in an hour.
  *
  * An hour slides by minutes: for each of the last 60 there is a counter.  The
@@ -13,31 +13,31 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-#include "cap.h"
+#include "quota.h"
 #include "datamap.h"
 #include "errors.h"
 #include "guc.h"
 #include "purpose.h"
 
-#define CAP_ENTRIES		512		/* roles and purposes with a cap, in one hour */
-#define CAP_MINUTES		60
+#define QUOTA_ENTRIES		512		/* roles and purposes with a cap, in one hour */
+#define QUOTA_MINUTES		60
 
-typedef struct CapEntry
+typedef struct QuotaEntry
 {
 	Oid			database;		/* InvalidOid: unused */
 	Oid			role;
 	int32		purpose;
 	int64		minute;			/* of the newest counter */
-	uint32		counts[CAP_MINUTES];	/* by minute % CAP_MINUTES */
-} CapEntry;
+	uint32		counts[QUOTA_MINUTES];	/* by minute % QUOTA_MINUTES */
+} QuotaEntry;
 
-typedef struct CapShared
+typedef struct QuotaShared
 {
 	LWLock	   *lock;			/* held for the time of a look */
-	CapEntry	entries[CAP_ENTRIES];
-} CapShared;
+	QuotaEntry	entries[QUOTA_ENTRIES];
+} QuotaShared;
 
-static CapShared *shared = NULL;
+static QuotaShared *shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -46,8 +46,8 @@ request_shared_memory(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(sizeof(CapShared));
-	RequestNamedLWLockTranche("gdpr caps", 1);
+	RequestAddinShmemSpace(sizeof(QuotaShared));
+	RequestNamedLWLockTranche("gdpr quotas", 1);
 }
 
 static void
@@ -58,17 +58,17 @@ startup_shared_memory(void)
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("gdpr caps", sizeof(CapShared), &found);
+	shared = ShmemInitStruct("gdpr quotas", sizeof(QuotaShared), &found);
 	if (!found)
 	{
-		memset(shared, 0, sizeof(CapShared));
-		shared->lock = &GetNamedLWLockTranche("gdpr caps")->lock;
+		memset(shared, 0, sizeof(QuotaShared));
+		shared->lock = &GetNamedLWLockTranche("gdpr quotas")->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
 
 void
-cap_init(void)
+quota_init(void)
 {
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shared_memory;
@@ -77,26 +77,26 @@ cap_init(void)
 }
 
 /* The counters of a role and purpose, made if need be; NULL: there is no room. */
-static CapEntry *
+static QuotaEntry *
 find_entry(Oid role, int32 purpose, int64 minute)
 {
-	CapEntry   *idle = NULL;
+	QuotaEntry   *idle = NULL;
 	int			i;
 
-	for (i = 0; i < CAP_ENTRIES; i++)
+	for (i = 0; i < QUOTA_ENTRIES; i++)
 	{
-		CapEntry   *entry = &shared->entries[i];
+		QuotaEntry   *entry = &shared->entries[i];
 
 		if (entry->database == MyDatabaseId && entry->role == role &&
 			entry->purpose == purpose)
 			return entry;
 		if (idle == NULL && (!OidIsValid(entry->database) ||
-							 entry->minute + CAP_MINUTES <= minute))
+							 entry->minute + QUOTA_MINUTES <= minute))
 			idle = entry;
 	}
 	if (idle != NULL)
 	{
-		memset(idle, 0, sizeof(CapEntry));
+		memset(idle, 0, sizeof(QuotaEntry));
 		idle->database = MyDatabaseId;
 		idle->role = role;
 		idle->purpose = purpose;
@@ -107,21 +107,21 @@ find_entry(Oid role, int32 purpose, int64 minute)
 
 /* Counters of minutes that have passed become those of minutes to come. */
 static void
-advance(CapEntry *entry, int64 minute)
+advance(QuotaEntry *entry, int64 minute)
 {
-	if (minute - entry->minute >= CAP_MINUTES)
+	if (minute - entry->minute >= QUOTA_MINUTES)
 		memset(entry->counts, 0, sizeof(entry->counts));
 	else
 		while (entry->minute < minute)
-			entry->counts[++entry->minute % CAP_MINUTES] = 0;
+			entry->counts[++entry->minute % QUOTA_MINUTES] = 0;
 	entry->minute = Max(entry->minute, minute);
 }
 
 bool
-cap_hour_take(Oid role, int32 purpose, int32 cap)
+quota_hour_take(Oid role, int32 purpose, int32 cap)
 {
 	int64		minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
-	CapEntry   *entry;
+	QuotaEntry   *entry;
 	uint64		sum = 0;
 	int			i;
 
@@ -130,10 +130,10 @@ cap_hour_take(Oid role, int32 purpose, int32 cap)
 	if (entry != NULL)
 	{
 		advance(entry, minute);
-		for (i = 0; i < CAP_MINUTES; i++)
+		for (i = 0; i < QUOTA_MINUTES; i++)
 			sum += entry->counts[i];
 		if (sum < (uint64) cap)
-			entry->counts[entry->minute % CAP_MINUTES]++;
+			entry->counts[entry->minute % QUOTA_MINUTES]++;
 	}
 	LWLockRelease(shared->lock);
 	if (entry == NULL)
@@ -141,12 +141,12 @@ cap_hour_take(Oid role, int32 purpose, int32 cap)
 				(errcode(ERRCODE_GDPR_CAP),
 				 errmsg("too many roles use purposes with a cap per hour at the same time"),
 				 errdetail("The limit is %d roles and purposes in one hour.",
-						   CAP_ENTRIES)));
+						   QUOTA_ENTRIES)));
 	return sum < (uint64) cap;
 }
 
 bool
-cap_forbids_workers(const PlannedStmt *plan)
+quota_forbids_workers(const PlannedStmt *plan)
 {
 	ListCell   *lc;
 
