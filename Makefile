@@ -18,7 +18,8 @@ SOURCES = $(sort $(wildcard src/*.c))
 OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -MMD -MP $(if $(WERROR),-Werror)
-SHLIB_LINK = -lcrypto
+# Our own functions are ours, whatever else the server has loaded (libcap has a cap_init).
+SHLIB_LINK = -lcrypto -Wl,-Bsymbolic
 
 FRAGMENTS = $(sort $(wildcard sql/[0-9][0-9]_*.sql))
 DATA_built = gdpr--$(EXTVERSION).sql
