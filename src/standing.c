@@ -90,7 +90,7 @@ struct StandingMemo
 	int64		max_lookups;	/* 0: not computed yet */
 	uint64		last_person;	/* 0: none */
 	bool		last_answer;
-	MemoryContext scratch;
+	MemoryContext scratch;		/* for what is read of a row or a person */
 };
 
 /* ---------- reading ---------- */
@@ -392,10 +392,11 @@ load_flags(StandingMemo *memo, const StandingQuestion *question)
 		bool		isnull;
 		uint64		person = (uint64) get_number(rel, tuple, F_SUBJECT, &isnull);
 		int			known = person_map_get(memo->known, person);
+		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
 
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(memo->scratch);
 		add_flag(&facts, question, rel, tuple);
+		MemoryContextSwitchTo(before);
 		if ((facts.restricted && !question->despite_restriction) ||
 			facts.objected ||
 			(question->channel != NULL && is_blocked(&facts, question->channel)))
@@ -405,6 +406,7 @@ load_flags(StandingMemo *memo, const StandingQuestion *question)
 			known = KNOWN_BY_LOOKUP;
 		if (known != KNOWN_NOTHING)
 			fits = person_map_set(memo->known, person, known);
+		MemoryContextReset(memo->scratch);
 	}
 	systable_endscan(scan);
 	table_close(rel, NoLock);
@@ -443,6 +445,7 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 	{
 		bool		isnull;
 		uint64		subject = (uint64) get_number(rel, tuple, C_SUBJECT, &isnull);
+		MemoryContext before;
 
 		CHECK_FOR_INTERRUPTS();
 		if (subject != person)
@@ -452,7 +455,9 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 			MemoryContextReset(memo->scratch);
 			memset(&facts, 0, sizeof(facts));
 		}
+		before = MemoryContextSwitchTo(memo->scratch);
 		add_consent(&facts, question, rel, tuple);
+		MemoryContextSwitchTo(before);
 	}
 	fits = fits && note_consents(memo, question, person, &facts);
 	systable_endscan_ordered(scan);
@@ -465,12 +470,9 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 static void
 load_all(StandingMemo *memo, const StandingQuestion *question)
 {
-	MemoryContext before = MemoryContextSwitchTo(memo->scratch);
-
 	person_map_reset(memo->known, (Size) work_mem * 1024);
 	memo->complete = load_flags(memo, question) &&
 		(!question->needs_consent || load_consents(memo, question));
-	MemoryContextSwitchTo(before);
 	MemoryContextReset(memo->scratch);
 	if (!memo->complete)
 	{
