@@ -302,6 +302,8 @@ is_impure(Oid funcid, void *context)
 static bool
 does_more(Node *node, void *reason)
 {
+	bool		known;
+
 	if (node == NULL)
 		return false;
 	switch (nodeTag(node))
@@ -327,15 +329,23 @@ does_more(Node *node, void *reason)
 		case T_SubscriptingRef:
 		case T_NullTest:
 		case T_BooleanTest:
+			known = true;
+			break;
+		case T_MinMaxExpr:
+			known = ((MinMaxExpr *) node)->minmaxtype < FirstNormalObjectId;
 			break;
 		case T_Param:
-			if (((Param *) node)->paramkind == PARAM_EXTERN)
-				break;
-			/* FALLTHROUGH */
+			known = ((Param *) node)->paramkind == PARAM_EXTERN;
+			break;
 		default:
-			*(const char **) reason =
-				"Its body has more than functions, operators, CASE, COALESCE, NULLIF, arrays, casts and constants.";
-			return true;
+			known = false;
+			break;
+	}
+	if (!known)
+	{
+		*(const char **) reason =
+			"Its body has more than functions, operators, CASE, COALESCE and the like, arrays, casts and constants.";
+		return true;
 	}
 	return check_functions_in_node(node, is_impure, reason) ||
 		expression_tree_walker(node, does_more, reason);
