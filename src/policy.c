@@ -5,6 +5,7 @@
  * A value is revealed when gdpr.purpose names a purpose that was granted to
  * current_user, or to a role it has the privileges of, and that covers the
  * column's category (and the column, if the purpose is narrowed to columns).
+ * Where all such grants are of mode mask, the column's mask is shown.
  * What was found for a role and a purpose is kept until the purposes, the
  * data map, or role memberships change, in any session.
  */
@@ -51,6 +52,7 @@ static struct
 	uint64		version;		/* of the data map and purposes */
 	bool		known;
 	bool		granted;
+	bool		revealed;		/* granted in mode reveal, not only mask */
 	uint32		categories;		/* bit per category */
 	bool		narrowed;
 	Bitmapset  *columns;		/* column ids, if narrowed */
@@ -135,8 +137,14 @@ scan_purpose(const char *table, AttrNumber attnum, bool grants)
 		roleid = get_role_oid(NameStr(*DatumGetName(role)), true);
 		if (OidIsValid(roleid) && has_privs_of_role(GetUserId(), roleid))
 		{
+			/* through whatever role: privileges add up */
 			access_now.granted = true;
-			break;
+			access_now.revealed |=
+				strcmp(TextDatumGetCString(heap_getattr(tuple, PG_MODE,
+														RelationGetDescr(rel),
+														&isnull)), "reveal") == 0;
+			if (access_now.revealed)
+				break;
 		}
 	}
 	systable_endscan(scan);
@@ -172,11 +180,14 @@ policy_epoch(void)
 	return epoch;
 }
 
-static bool
+/* What a granted purpose gives of a column. */
+static PolicyDecision
 covered(const ColumnMap *column)
 {
-	return (access_now.categories & (1U << column->category)) != 0 &&
-		(!access_now.narrowed || bms_is_member(column->id, access_now.columns));
+	if ((access_now.categories & (1U << column->category)) == 0 ||
+		(access_now.narrowed && !bms_is_member(column->id, access_now.columns)))
+		return POLICY_HIDE;
+	return access_now.revealed ? POLICY_REVEAL : POLICY_MASK;
 }
 
 PolicyDecision
@@ -198,14 +209,15 @@ policy_decide(const ColumnMap *column, uint64 subject)
 				 errhint("An officer can grant it: SELECT gdpr.grant_purpose(%s, %s).",
 						 quote_literal_cstr(guc_purpose),
 						 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)))));
-	return covered(column) ? POLICY_REVEAL : POLICY_HIDE;
+	return covered(column);
 }
 
-bool
+PolicyDecision
 policy_permits(const ColumnMap *column, uint64 subject)
 {
 	(void) policy_epoch();
-	return access_now.known && access_now.granted && covered(column);
+	return access_now.known && access_now.granted ? covered(column) :
+		POLICY_HIDE;
 }
 
 bool

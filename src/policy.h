@@ -28,7 +28,7 @@ extern PolicyDecision policy_decide(const ColumnMap *column, uint64 subject);
  * The same where the session did not ask for the value itself: a purpose that
  * is unknown or not granted permits nothing, and is no error.
  */
-extern bool policy_permits(const ColumnMap *column, uint64 subject);
+extern PolicyDecision policy_permits(const ColumnMap *column, uint64 subject);
 
 /*
  * May current_user store rows that arrive sealed?  The owner of the table, or

@@ -18,6 +18,7 @@
 #include "audit.h"
 #include "errors.h"
 #include "guard_mode.h"
+#include "mask.h"
 #include "policy.h"
 #include "reveal.h"
 #include "sealed.h"
@@ -36,18 +37,20 @@ typedef struct RevealState
 
 #define ROWKEY_BYTES	64		/* of the first buffer for a row key */
 
-/* The value of a column, for one who may see it. */
+/* The value of a column, or its mask, for one who may see that. */
 static Datum
-open_value(ColumnMap *column, const uint8 *buf, size_t len,
-		   const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+open_value(ColumnMap *column, PolicyDecision decision, const uint8 *buf,
+		   size_t len, const uint8 *rowkey, size_t rowkeylen, bool *isnull)
 {
 	uint64		number;
 	Datum		value;
 
 	if (row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
 					   &number) == ROW_FOUND)
-		audit_touch(column->table, column, number, AUDIT_REVEAL);
-	return value;
+		audit_touch(column->table, column, number,
+					decision == POLICY_REVEAL ? AUDIT_REVEAL : AUDIT_HIDE);
+	return decision == POLICY_REVEAL || *isnull ? value :
+		mask_value(column, value, isnull);
 }
 
 /*
@@ -79,6 +82,7 @@ reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 			 const uint8 *rowkey, size_t rowkeylen, bool own_input,
 			 bool *isnull)
 {
+	PolicyDecision decision = POLICY_REVEAL;
 	uint64		number;
 
 	*isnull = true;
@@ -86,7 +90,8 @@ reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 	if (!own_input || !row_is_input(column, buf, len))
 	{
 		number = row_number(buf, len);
-		if (policy_decide(column, sealed_person(number)) != POLICY_REVEAL)
+		decision = policy_decide(column, sealed_person(number));
+		if (decision == POLICY_HIDE)
 		{
 			audit_touch(column->table, column, number, AUDIT_HIDE);
 			return (Datum) 0;
@@ -94,7 +99,7 @@ reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 	}
 	if (is_being_forgotten(column, buf, len))
 		return (Datum) 0;
-	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
+	return open_value(column, decision, buf, len, rowkey, rowkeylen, isnull);
 }
 
 Datum
@@ -102,16 +107,29 @@ reveal_permitted(ColumnMap *column, const uint8 *buf, size_t len,
 				 const uint8 *rowkey, size_t rowkeylen, bool *isnull)
 {
 	uint64		number = row_number(buf, len);
+	PolicyDecision decision = policy_permits(column, sealed_person(number));
 
 	*isnull = true;
-	if (!policy_permits(column, sealed_person(number)))
+	if (decision == POLICY_HIDE)
 	{
 		audit_touch(column->table, column, number, AUDIT_HIDE);
 		return (Datum) 0;
 	}
 	if (is_being_forgotten(column, buf, len))
 		return (Datum) 0;
-	return open_value(column, buf, len, rowkey, rowkeylen, isnull);
+	return open_value(column, decision, buf, len, rowkey, rowkeylen, isnull);
+}
+
+/* The same of a row that is not sealed. */
+static Datum
+open_stored(ColumnMap *column, PolicyDecision decision, Datum stored,
+			bool *isnull)
+{
+	audit_touch(column->table, column, 0,
+				decision == POLICY_REVEAL ? AUDIT_REVEAL : AUDIT_HIDE);
+	*isnull = decision == POLICY_HIDE;
+	return decision != POLICY_MASK ? stored :
+		mask_value(column, stored, isnull);
 }
 
 Datum
@@ -121,14 +139,8 @@ reveal_open(ColumnMap *column, Datum stored, bool stored_isnull,
 	*isnull = true;
 	if (stored_isnull)
 		return (Datum) 0;
-	if (!own_input && policy_decide(column, 0) != POLICY_REVEAL)
-	{
-		audit_touch(column->table, column, 0, AUDIT_HIDE);
-		return (Datum) 0;
-	}
-	audit_touch(column->table, column, 0, AUDIT_REVEAL);
-	*isnull = false;
-	return stored;
+	return open_stored(column, own_input ? POLICY_REVEAL :
+					   policy_decide(column, 0), stored, isnull);
 }
 
 Datum
@@ -138,12 +150,7 @@ reveal_open_permitted(ColumnMap *column, Datum stored, bool stored_isnull,
 	*isnull = true;
 	if (stored_isnull)
 		return (Datum) 0;
-	if (!policy_permits(column, 0))
-	{
-		audit_touch(column->table, column, 0, AUDIT_HIDE);
-		return (Datum) 0;
-	}
-	return reveal_open(column, stored, false, true, isnull);
+	return open_stored(column, policy_permits(column, 0), stored, isnull);
 }
 
 static ColumnMap *
@@ -215,7 +222,8 @@ reveal_sealed(FunctionCallInfo fcinfo, RevealState *state, Datum ref,
 /*
  * gdpr.reveal(envelope, column, VARIADIC row key) RETURNS the column's type
  *
- * NULL: the value is NULL, was forgotten, or is hidden from the session.
+ * NULL: the value is NULL, was forgotten, or is hidden from the session.  To
+ * one who may see its mask only, that.
  * Errors: keystore unavailable, envelope damaged, purpose not granted.
  */
 Datum

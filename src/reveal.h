@@ -11,8 +11,8 @@
 #include "row.h"
 
 /*
- * What the session is shown of a column: the value if policy reveals it, NULL
- * if not, or if it is gone or forgotten.  In the current memory context.
+ * What the session is shown of a column: the value if policy reveals it, or
+ * its mask; NULL if neither, or if it is gone or forgotten.  In the current memory context.
  */
 extern Datum reveal_shown(ColumnMap *column, const uint8 *buf, size_t len,
 						  const uint8 *rowkey, size_t rowkeylen,
