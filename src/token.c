@@ -694,15 +694,39 @@ gdpr_token_array(PG_FUNCTION_ARGS)
 											 typbyval, typalign));
 }
 
+/* fn_extra of recheck() */
+typedef struct RecheckState
+{
+	uint64		epoch;			/* of the policy */
+	bool		may_search;
+} RecheckState;
+
 /*
  * gdpr.recheck(boolean, gdpr.column_ref) RETURNS boolean
  *
  * Its argument: the application's own comparison beside the implied
- * comparison of tokens.  Exists for its support function.
+ * comparison of tokens.  NULL for a session that is not shown the column: the
+ * comparison is of masks then, and must not be told apart from that of the
+ * tokens, which are joined whoever asks.
  */
 Datum
 gdpr_recheck(PG_FUNCTION_ARGS)
 {
+	RecheckState *state = fcinfo->flinfo->fn_extra;
+
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
+									   sizeof(RecheckState));
+		fcinfo->flinfo->fn_extra = state;
+	}
+	if (state->epoch != policy_epoch())
+	{
+		state->may_search = may_search(token_column(PG_GETARG_DATUM(1)));
+		state->epoch = policy_epoch();
+	}
+	if (!state->may_search)
+		PG_RETURN_NULL();
 	PG_RETURN_BOOL(PG_GETARG_BOOL(0));
 }
 
