@@ -14,7 +14,7 @@ COMMENT ON TABLE gdpr.purpose IS 'register of purposes with their legal basis (A
 CREATE TABLE gdpr.purpose_grant (
     purpose text COLLATE "C" NOT NULL,
     role name NOT NULL,
-    mode text NOT NULL DEFAULT 'reveal' CHECK (mode = 'reveal'),
+    mode text NOT NULL DEFAULT 'reveal' CHECK (mode IN ('reveal', 'mask')),
     granted_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (purpose, role)
 );
@@ -109,15 +109,15 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'undefined_object';
     END IF;
-    IF mode IS DISTINCT FROM 'reveal' THEN
-        RAISE EXCEPTION 'mode "%" is not supported', mode
-            USING ERRCODE = 'feature_not_supported', HINT = 'Masks are not applied yet: only mode => ''reveal'' can be granted.';
+    IF mode IS NULL OR mode NOT IN ('reveal', 'mask') THEN
+        RAISE EXCEPTION 'mode is "%"', mode
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''reveal'' or ''mask''.';
     END IF;
     INSERT INTO gdpr.purpose_grant (purpose, role, mode) VALUES (purpose, role, mode)
-    ON CONFLICT ON CONSTRAINT purpose_grant_pkey DO NOTHING;
+    ON CONFLICT ON CONSTRAINT purpose_grant_pkey DO UPDATE SET mode = excluded.mode;
 END $$;
 COMMENT ON FUNCTION gdpr.grant_purpose(text, name, text) IS
-    'lets a role, and roles with its privileges, claim a purpose in gdpr.purpose';
+    'lets a role, and roles with its privileges, claim a purpose in gdpr.purpose; mode: reveal, or mask to show masks only; again with another mode: changes it';
 REVOKE ALL ON FUNCTION gdpr.grant_purpose(text, name, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.revoke_purpose(purpose text, role name)
