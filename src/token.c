@@ -60,13 +60,14 @@ typedef enum TokenForm
 	TOKEN_BIGINT
 } TokenForm;
 
+/* An enum, say, may have that name too. */
 static bool
 is_citext(Oid typid)
 {
 	HeapTuple	tuple;
 	bool		result;
 
-	if (typid < FirstNormalObjectId)
+	if (typid < FirstNormalObjectId || !codec_is_string(typid))
 		return false;
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
