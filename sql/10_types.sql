@@ -161,6 +161,6 @@ CREATE FUNCTION gdpr.recheck_support(internal) RETURNS internal
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_recheck_support';
 COMMENT ON FUNCTION gdpr.recheck_support(internal) IS 'planner support of gdpr.recheck';
 CREATE FUNCTION gdpr.recheck(boolean, gdpr.column_ref) RETURNS boolean
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SUPPORT gdpr.recheck_support AS 'MODULE_PATHNAME', 'gdpr_recheck';
+    LANGUAGE c STABLE STRICT PARALLEL SAFE SUPPORT gdpr.recheck_support AS 'MODULE_PATHNAME', 'gdpr_recheck';
 COMMENT ON FUNCTION gdpr.recheck(boolean, gdpr.column_ref) IS
     'its argument: the comparison of values beside the comparison of tokens; only the planner can call it';

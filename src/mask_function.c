@@ -120,28 +120,25 @@ release(const Confinement *before)
 
 /* ---------- errors ---------- */
 
-static void refuse(const ColumnMap *column, int sqlstate, const char *reason,...)
-			pg_attribute_printf(3, 4) pg_attribute_noreturn();
+static void refuse(const ColumnMap *column, int sqlstate,
+				   const char *reason) pg_attribute_noreturn();
 
 static void
-refuse(const ColumnMap *column, int sqlstate, const char *reason,...)
+refuse(const ColumnMap *column, int sqlstate, const char *reason)
 {
 	const char *table = datamap_relation_name(column->table->relid);
-	char		detail[1024];
-	va_list		args;
 
-	va_start(args, reason);
-	vsnprintf(detail, sizeof(detail), reason, args);
-	va_end(args);
 	ereport(ERROR,
 			(errcode(sqlstate),
 			 errmsg("mask function %s of column \"%s\" of table %s cannot be used",
 					column->mask, column->name, table),
-			 errdetail_internal("%s", detail),
+			 errdetail_internal("%s", reason),
 			 errhint("Make it such a function: LANGUAGE sql, IMMUTABLE, owned by the table's owner, its body one SELECT of an expression over its one argument, with functions of PostgreSQL only. Or choose another mask: SELECT gdpr.set_mask(%s, %s, …).",
 					 quote_literal_cstr(table),
 					 quote_literal_cstr(column->name))));
 }
+
+static void failed(const ColumnMap *column) pg_attribute_noreturn();
 
 /* What the function says of the value it fails on is not for the session. */
 static void
@@ -197,10 +194,10 @@ find_function(const ColumnMap *column)
 									ObjectIdGetDatum(schema));
 	if (tuple == NULL)
 		refuse(column, ERRCODE_UNDEFINED_FUNCTION,
-			   "Function %s(%s) does not exist.",
-			   quote_qualified_identifier(strVal(linitial(names)),
-										  strVal(lsecond(names))),
-			   format_type_be(column->basetypid));
+			   psprintf("Function %s(%s) does not exist.",
+						quote_qualified_identifier(strVal(linitial(names)),
+												   strVal(lsecond(names))),
+						format_type_be(column->basetypid)));
 	return tuple;
 }
 
@@ -213,9 +210,9 @@ require_definition(const ColumnMap *column, HeapTuple tuple)
 
 	if (form->proowner != owner && !superuser_arg(form->proowner))
 		refuse(column, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			   "It is owned by role \"%s\", the table by role \"%s\".",
-			   GetUserNameFromId(form->proowner, true),
-			   GetUserNameFromId(owner, true));
+			   psprintf("It is owned by role \"%s\", the table by role \"%s\".",
+						GetUserNameFromId(form->proowner, true),
+						GetUserNameFromId(owner, true)));
 	if (form->prolang != SQLlanguageId)
 		reason = "It is not LANGUAGE sql.";
 	else if (form->prokind != PROKIND_FUNCTION || form->proretset)
@@ -229,7 +226,7 @@ require_definition(const ColumnMap *column, HeapTuple tuple)
 	else if (!same_bytes(form->prorettype, column->basetypid))
 		reason = "Its result is of another type than the column.";
 	if (reason != NULL)
-		refuse(column, ERRCODE_INVALID_FUNCTION_DEFINITION, "%s", reason);
+		refuse(column, ERRCODE_INVALID_FUNCTION_DEFINITION, reason);
 }
 
 /* The one statement of the body; NULL if there are more or none. */
@@ -302,6 +299,8 @@ is_impure(Oid funcid, void *context)
 static bool
 does_more(Node *node, void *reason)
 {
+	bool		known;
+
 	if (node == NULL)
 		return false;
 	switch (nodeTag(node))
@@ -327,15 +326,23 @@ does_more(Node *node, void *reason)
 		case T_SubscriptingRef:
 		case T_NullTest:
 		case T_BooleanTest:
+			known = true;
+			break;
+		case T_MinMaxExpr:
+			known = ((MinMaxExpr *) node)->minmaxtype < FirstNormalObjectId;
 			break;
 		case T_Param:
-			if (((Param *) node)->paramkind == PARAM_EXTERN)
-				break;
-			/* FALLTHROUGH */
+			known = ((Param *) node)->paramkind == PARAM_EXTERN;
+			break;
 		default:
-			*(const char **) reason =
-				"Its body has more than functions, operators, CASE, COALESCE, NULLIF, arrays, casts and constants.";
-			return true;
+			known = false;
+			break;
+	}
+	if (!known)
+	{
+		*(const char **) reason =
+			"Its body has more than functions, operators, CASE, COALESCE and the like, arrays, casts and constants.";
+		return true;
 	}
 	return check_functions_in_node(node, is_impure, reason) ||
 		expression_tree_walker(node, does_more, reason);
@@ -446,7 +453,7 @@ mask_function_prepare(const ColumnMap *column, MaskFunction **function)
 	require_definition(column, tuple);
 	found = read_function(tuple, column->collation, &reason);
 	if (found == NULL)
-		refuse(column, ERRCODE_INVALID_FUNCTION_DEFINITION, "%s", reason);
+		refuse(column, ERRCODE_INVALID_FUNCTION_DEFINITION, reason);
 	ReleaseSysCache(tuple);
 	found->generation = now;
 	MemoryContextSetParent(found->context, column->table->context);

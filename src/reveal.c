@@ -256,10 +256,13 @@ gdpr_reveal(PG_FUNCTION_ARGS)
 Datum
 gdpr_reveal_stored(PG_FUNCTION_ARGS)
 {
-	RevealState *state = reveal_state(fcinfo, PG_GETARG_DATUM(1), 3);
+	RevealState *state;
 	Datum		value;
 	bool		isnull;
 
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();		/* called by somebody else */
+	state = reveal_state(fcinfo, PG_GETARG_DATUM(1), 3);
 	if (!PG_ARGISNULL(0))
 		return reveal_sealed(fcinfo, state, 3);
 	value = reveal_open(question_or_session(state->question), state->column,

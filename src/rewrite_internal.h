@@ -59,9 +59,11 @@ extern Expr *rewrite_token_call(Oid funcid, Node *value,
 extern Expr *rewrite_compare_stored(const OpExpr *op, int side, Node *stored,
 									Node *value, const ColumnMap *column,
 									const char *context);
-extern Expr *rewrite_recheck_call(Node *qual, const ColumnMap *column);
+extern Expr *rewrite_recheck_call(Node *qual, const ColumnMap *column,
+								  const char *context);
 extern Node *rewrite_with_recheck(Expr *clause, Node *qual,
-								  const ColumnMap *column);
+								  const ColumnMap *column,
+								  const char *context);
 
 /* rewrite_copies.c: refuse a Query that stores revealed values elsewhere. */
 extern void rewrite_check_copies(Query *query);

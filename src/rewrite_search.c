@@ -504,7 +504,8 @@ search_equality(OpExpr *qual, QueryLevel *level, bool outer)
 		op = copyObject(op);
 		op->args = list_make2(build_physical(level, sides[0]),
 							  build_physical(level, sides[1]));
-		return rewrite_with_recheck((Expr *) op, (Node *) qual, found[0].column);
+		return rewrite_with_recheck((Expr *) op, (Node *) qual,
+									found[0].column, found[0].context);
 	}
 
 	for (int i = 0; i < 2; i++)
@@ -519,7 +520,8 @@ search_equality(OpExpr *qual, QueryLevel *level, bool outer)
 								sides[1 - i], found[i].column,
 								found[i].context);
 		if (clause != NULL)
-			return rewrite_with_recheck(clause, (Node *) qual, found[i].column);
+			return rewrite_with_recheck(clause, (Node *) qual,
+										found[i].column, found[i].context);
 	}
 	return NULL;
 }
@@ -542,7 +544,8 @@ search_any(ScalarArrayOpExpr *qual, QueryLevel *level)
 	op->args = list_make2(build_physical(level, column),
 						  rewrite_token_call(datamap_oids()->token_array, array,
 											 found.column, found.context));
-	return rewrite_with_recheck((Expr *) op, (Node *) qual, found.column);
+	return rewrite_with_recheck((Expr *) op, (Node *) qual, found.column,
+								found.context);
 }
 
 /*
@@ -558,6 +561,7 @@ typedef struct PushedSearch
 	Node	   *qual;			/* OpExpr or ScalarArrayOpExpr */
 	int			side;			/* the column's, among the arguments */
 	const ColumnMap *pushed;	/* a column that is searched for */
+	const char *context;		/* its */
 } PushedSearch;
 
 static List *
@@ -682,13 +686,14 @@ push_search(PushedSearch *search, Query *query, QueryLevel *up,
 	}
 	query->jointree->quals = make_and_qual(query->jointree->quals, value);
 	search->pushed = found.column;
+	search->context = found.context;
 }
 
 /* Returns the qual, then, or NULL if there is no such subquery. */
 static Node *
 search_below(Node *qual, Oid opno, Oid inputcollid, QueryLevel *level)
 {
-	PushedSearch search = {opno, inputcollid, qual, 0, NULL};
+	PushedSearch search = {opno, inputcollid, qual, 0, NULL, NULL};
 	int			nsides = IsA(qual, OpExpr) ? 2 : 1;
 
 	for (; search.side < nsides; search.side++)
@@ -710,7 +715,8 @@ search_below(Node *qual, Oid opno, Oid inputcollid, QueryLevel *level)
 			continue;
 		push_search(&search, rte->subquery, level, var->varattno, 1);
 		if (search.pushed != NULL)
-			return (Node *) rewrite_recheck_call(qual, search.pushed);
+			return (Node *) rewrite_recheck_call(qual, search.pushed,
+												 search.context);
 	}
 	return NULL;
 }

@@ -100,20 +100,21 @@ rewrite_compare_stored(const OpExpr *op, int side, Node *stored, Node *value,
 }
 
 Expr *
-rewrite_recheck_call(Node *qual, const ColumnMap *column)
+rewrite_recheck_call(Node *qual, const ColumnMap *column, const char *context)
 {
 	return (Expr *) makeFuncExpr(datamap_oids()->recheck, BOOLOID,
 								 list_make2(qual,
-											rewrite_column_ref(column->id, 0, NULL)),
+											rewrite_column_ref(column->id, 0, context)),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 Node *
-rewrite_with_recheck(Expr *clause, Node *qual, const ColumnMap *column)
+rewrite_with_recheck(Expr *clause, Node *qual, const ColumnMap *column,
+					 const char *context)
 {
 	return (Node *) makeBoolExpr(AND_EXPR,
 								 list_make2(clause,
-											rewrite_recheck_call(qual, column)), -1);
+											rewrite_recheck_call(qual, column, context)), -1);
 }
 
 /* Do equal values have equal stored forms in both columns? */

@@ -60,13 +60,14 @@ typedef enum TokenForm
 	TOKEN_BIGINT
 } TokenForm;
 
+/* An enum, say, may have that name too. */
 static bool
 is_citext(Oid typid)
 {
 	HeapTuple	tuple;
 	bool		result;
 
-	if (typid < FirstNormalObjectId)
+	if (typid < FirstNormalObjectId || !codec_is_string(typid))
 		return false;
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
 	if (!HeapTupleIsValid(tuple))
@@ -701,11 +702,17 @@ gdpr_token_array(PG_FUNCTION_ARGS)
  * gdpr.recheck(boolean, gdpr.column_ref) RETURNS boolean
  *
  * Its argument: the application's own comparison beside the implied
- * comparison of tokens.  Exists for its support function.
+ * comparison of tokens.  NULL for a session that is not shown the column: the
+ * comparison is of masks then, and must not be told apart from that of the
+ * tokens, which are joined whoever asks.
  */
 Datum
 gdpr_recheck(PG_FUNCTION_ARGS)
 {
+	Datum		ref = PG_GETARG_DATUM(1);
+
+	if (!may_search(token_column(ref), column_ref_context(ref)))
+		PG_RETURN_NULL();
 	PG_RETURN_BOOL(PG_GETARG_BOOL(0));
 }
 

@@ -124,6 +124,12 @@ SELECT gdpr.protect_now('types.narrow');
 SELECT gdpr.undeclare_table('types.narrow'); SELECT gdpr.declare_subject('types.narrow');
 SELECT gdpr.declare_column('types.narrow', 'f', 'category 1', searchable => true);
 SELECT gdpr.protect_now('types.narrow');
+-- a type of the name citext that is none
+CREATE TYPE types.citext AS ENUM ('a');
+CREATE TABLE types.no_citext (id int PRIMARY KEY, v types.citext);
+INSERT INTO types.no_citext VALUES (1, 'a');
+SELECT gdpr.declare_subject('types.no_citext'); SELECT gdpr.declare_column('types.no_citext', 'v', 'category 1', searchable => true);
+SELECT gdpr.protect_now('types.no_citext');
 SET client_min_messages = warning;
 CALL gdpr.unprotect('types.sealed');
 SELECT p.id FROM types.plain p JOIN types.sealed s USING (id) WHERE to_jsonb(p) <> to_jsonb(s) ORDER BY 1;
