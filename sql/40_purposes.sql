@@ -245,6 +245,10 @@ BEGIN
     IF categories = '{}' THEN
         RAISE EXCEPTION 'a purpose needs at least one category' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF language !~ '^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$' THEN
+        RAISE EXCEPTION 'language is "%"', language
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Write its tag (BCP 47), for instance ''de'' or ''pt-BR''.';
+    END IF;
     changed.special_ground := coalesce(special_ground, changed.special_ground);
     changed.restricted_ground := nullif(coalesce(restricted_ground, changed.restricted_ground), '');
     changed.ask_sources := nullif(coalesce(ask_sources, changed.ask_sources), '{}');
