@@ -73,6 +73,8 @@ policy_init(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, membership_changed,
 								  (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, membership_changed, (Datum) 0);
+	/* its owner is the member of pg_database_owner */
+	CacheRegisterSyscacheCallback(DATABASEOID, membership_changed, (Datum) 0);
 }
 
 /* ---------- questions ---------- */
@@ -247,12 +249,18 @@ consents_from(const Purpose *purpose)
 	return result;
 }
 
+static bool
+is_overriding(void)
+{
+	return guc_override_reason[0] != '\0';
+}
+
 static void
-begin_statement(PolicyQuestion *question)
+begin_statement(PolicyQuestion *question, uint64 statement)
 {
 	const Purpose *purpose = &question->purpose;
 
-	question->overriding = guc_override_reason[0] != '\0';
+	question->overriding = is_overriding();
 	question->asked = (StandingQuestion)
 	{
 		.purpose = purpose->id,
@@ -265,19 +273,23 @@ begin_statement(PolicyQuestion *question)
 			.consents_from = consents_from(purpose)
 	};
 	standing_memo_begin(question->memo);
-	question->statement = statement_number();
+	question->statement = statement;
 }
 
 static void
 prepare(PolicyQuestion *question)
 {
-	if (question->statement != statement_number())
+	uint64		statement = statement_number();
+
+	if (question->statement != statement)
 		AcceptInvalidationMessages();
 	if (!question->valid || question->role != GetUserId() ||
 		question->version != current_version())
 		read_question(question);
-	if (question->statement != statement_number())
-		begin_statement(question);
+	/* a function may have the setting for itself, and be left again */
+	if (question->statement != statement ||
+		question->overriding != is_overriding())
+		begin_statement(question, statement);
 }
 
 static bool
