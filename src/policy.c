@@ -81,6 +81,8 @@ policy_init(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, membership_changed,
 								  (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, membership_changed, (Datum) 0);
+	/* its owner is the member of pg_database_owner */
+	CacheRegisterSyscacheCallback(DATABASEOID, membership_changed, (Datum) 0);
 }
 
 /* ---------- questions ---------- */
@@ -256,12 +258,18 @@ consents_from(const Purpose *purpose)
 	return result;
 }
 
+static bool
+is_overriding(void)
+{
+	return guc_override_reason[0] != '\0';
+}
+
 static void
-begin_statement(PolicyQuestion *question)
+begin_statement(PolicyQuestion *question, uint64 statement)
 {
 	const Purpose *purpose = &question->purpose;
 
-	question->overriding = guc_override_reason[0] != '\0';
+	question->overriding = is_overriding();
 	question->asked = (StandingQuestion)
 	{
 		.purpose = purpose->id,
@@ -274,19 +282,23 @@ begin_statement(PolicyQuestion *question)
 			.consents_from = consents_from(purpose)
 	};
 	standing_memo_begin(question->memo);
-	question->statement = statement_number();
+	question->statement = statement;
 }
 
 static void
 prepare(PolicyQuestion *question)
 {
-	if (question->statement != statement_number())
+	uint64		statement = statement_number();
+
+	if (question->statement != statement)
 		AcceptInvalidationMessages();
 	if (!question->valid || question->role != GetUserId() ||
 		question->version != current_version())
 		read_question(question);
-	if (question->statement != statement_number())
-		begin_statement(question);
+	/* a function may have the setting for itself, and be left again */
+	if (question->statement != statement ||
+		question->overriding != is_overriding())
+		begin_statement(question, statement);
 }
 
 static bool
@@ -475,6 +487,7 @@ policy_permits_change(uint64 person)
 	PolicyQuestion *question = policy_session();
 	/* a question that only restriction answers with no: no purpose is -1 */
 	StandingQuestion asked = {.purpose = -1};
+	uint64		statement = statement_number();
 
 	if (question->name[0] != '\0')
 	{
@@ -486,9 +499,9 @@ policy_permits_change(uint64 person)
 	}
 	if (restricted_memo == NULL)
 		restricted_memo = standing_memo_create(policy_context);
-	if (restricted_statement != statement_number())
+	if (restricted_statement != statement)
 		standing_memo_begin(restricted_memo);
-	restricted_statement = statement_number();
+	restricted_statement = statement;
 	return standing_permits(restricted_memo, &asked, person);
 }
 

@@ -72,6 +72,14 @@ typedef struct Facts
 	const char **blocked;		/* channels */
 } Facts;
 
+/* Both are read as of the same moment: a transaction may change both. */
+typedef struct Tables
+{
+	Relation	flags;
+	Relation	consents;		/* NULL: they do not matter */
+	Snapshot	snapshot;
+} Tables;
+
 /* What the memo holds for a person. */
 enum Known
 {
@@ -90,7 +98,7 @@ struct StandingMemo
 	int64		max_lookups;	/* 0: not computed yet */
 	uint64		last_person;	/* 0: none */
 	bool		last_answer;
-	MemoryContext scratch;		/* for what is read of a row or a person */
+	MemoryContext scratch;
 };
 
 /* ---------- reading ---------- */
@@ -106,6 +114,24 @@ open_table(const char *name)
 				 errmsg("table gdpr.%s does not exist", name),
 				 errhint("ALTER EXTENSION gdpr UPDATE, or install the matching library.")));
 	return table_open(relid, AccessShareLock);
+}
+
+static void
+open_tables(Tables *tables, const StandingQuestion *question)
+{
+	tables->flags = open_table("flag");
+	tables->consents = question->needs_consent ? open_table("consent") : NULL;
+	/* always a new one, for what has no system cache */
+	tables->snapshot = RegisterSnapshot(GetCatalogSnapshot(InvalidOid));
+}
+
+static void
+close_tables(Tables *tables)
+{
+	UnregisterSnapshot(tables->snapshot);
+	if (tables->consents != NULL)
+		table_close(tables->consents, NoLock);
+	table_close(tables->flags, NoLock);
 }
 
 /* The index of the primary key; every table that is read here has one. */
@@ -198,9 +224,10 @@ add_flag(Facts *facts, const StandingQuestion *question, Relation rel,
 }
 
 static void
-find_flags(Facts *facts, const StandingQuestion *question, uint64 person)
+find_flags(Facts *facts, const StandingQuestion *question,
+		   const Tables *tables, uint64 person)
 {
-	Relation	rel = open_table("flag");
+	Relation	rel = tables->flags;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -209,18 +236,19 @@ find_flags(Facts *facts, const StandingQuestion *question, uint64 person)
 	{
 		ScanKeyInit(&key, F_SUBJECT, BTEqualStrategyNumber, F_INT8EQ,
 					Int64GetDatum((int64) person));
-		scan = systable_beginscan(rel, key_index(rel), true, NULL, 1, &key);
+		scan = systable_beginscan(rel, key_index(rel), true, tables->snapshot,
+								  1, &key);
 		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 			add_flag(facts, question, rel, tuple);
 		systable_endscan(scan);
 	}
-	table_close(rel, NoLock);
 }
 
 static void
-find_consents(Facts *facts, const StandingQuestion *question, uint64 person)
+find_consents(Facts *facts, const StandingQuestion *question,
+			  const Tables *tables, uint64 person)
 {
-	Relation	rel = open_table("consent");
+	Relation	rel = tables->consents;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -229,11 +257,11 @@ find_consents(Facts *facts, const StandingQuestion *question, uint64 person)
 				Int32GetDatum(question->purpose));
 	ScanKeyInit(&keys[1], C_SUBJECT, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) person));
-	scan = systable_beginscan(rel, key_index(rel), true, NULL, 2, keys);
+	scan = systable_beginscan(rel, key_index(rel), true, tables->snapshot, 2,
+							  keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		add_consent(facts, question, rel, tuple);
 	systable_endscan(scan);
-	table_close(rel, NoLock);
 }
 
 /* ---------- the answer ---------- */
@@ -365,36 +393,44 @@ Standing
 standing_find(const StandingQuestion *question, uint64 person)
 {
 	Facts		facts = {0};
+	Tables		tables;
 
-	find_flags(&facts, question, person);
-	if (question->needs_consent)
-		find_consents(&facts, question, person);
+	open_tables(&tables, question);
+	find_flags(&facts, question, &tables, person);
+	if (tables.consents != NULL)
+		find_consents(&facts, question, &tables, person);
+	close_tables(&tables);
 	return judge(question, &facts);
 }
 
 /* ---------- everybody at once ---------- */
 
 /*
+ * The scans live in the caller's memory, what is read of a person in scratch.
+ *
  * Flags are read first, in any order.  Which channels are blocked matters
  * together with consents if the question names none.
  */
 static bool
-load_flags(StandingMemo *memo, const StandingQuestion *question)
+load_flags(StandingMemo *memo, const StandingQuestion *question,
+		   const Tables *tables)
 {
-	Relation	rel = open_table("flag");
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	Relation	rel = tables->flags;
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
+										  tables->snapshot, 0, NULL);
 	HeapTuple	tuple;
 	bool		fits = true;
 
 	while (fits && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
 		Facts		facts = {0};
 		bool		isnull;
 		uint64		person = (uint64) get_number(rel, tuple, F_SUBJECT, &isnull);
 		int			known = person_map_get(memo->known, person);
-		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
 
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(memo->scratch);
 		add_flag(&facts, question, rel, tuple);
 		MemoryContextSwitchTo(before);
 		if ((facts.restricted && !question->despite_restriction) ||
@@ -406,10 +442,8 @@ load_flags(StandingMemo *memo, const StandingQuestion *question)
 			known = KNOWN_BY_LOOKUP;
 		if (known != KNOWN_NOTHING)
 			fits = person_map_set(memo->known, person, known);
-		MemoryContextReset(memo->scratch);
 	}
 	systable_endscan(scan);
-	table_close(rel, NoLock);
 	return fits;
 }
 
@@ -427,9 +461,10 @@ note_consents(StandingMemo *memo, const StandingQuestion *question,
 
 /* The consents for the purpose, one person after the other. */
 static bool
-load_consents(StandingMemo *memo, const StandingQuestion *question)
+load_consents(StandingMemo *memo, const StandingQuestion *question,
+			  const Tables *tables)
 {
-	Relation	rel = open_table("consent");
+	Relation	rel = tables->consents;
 	Relation	index = index_open(key_index(rel), AccessShareLock);
 	Facts		facts = {0};
 	uint64		person = 0;
@@ -440,12 +475,12 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 
 	ScanKeyInit(&key, C_PURPOSE, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(question->purpose));
-	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	scan = systable_beginscan_ordered(rel, index, tables->snapshot, 1, &key);
 	while (fits && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
+		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
 		bool		isnull;
 		uint64		subject = (uint64) get_number(rel, tuple, C_SUBJECT, &isnull);
-		MemoryContext before;
 
 		CHECK_FOR_INTERRUPTS();
 		if (subject != person)
@@ -455,14 +490,12 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 			MemoryContextReset(memo->scratch);
 			memset(&facts, 0, sizeof(facts));
 		}
-		before = MemoryContextSwitchTo(memo->scratch);
 		add_consent(&facts, question, rel, tuple);
 		MemoryContextSwitchTo(before);
 	}
 	fits = fits && note_consents(memo, question, person, &facts);
 	systable_endscan_ordered(scan);
 	index_close(index, NoLock);
-	table_close(rel, NoLock);
 	return fits;
 }
 
@@ -470,9 +503,13 @@ load_consents(StandingMemo *memo, const StandingQuestion *question)
 static void
 load_all(StandingMemo *memo, const StandingQuestion *question)
 {
+	Tables		tables;
+
 	person_map_reset(memo->known, (Size) work_mem * 1024);
-	memo->complete = load_flags(memo, question) &&
-		(!question->needs_consent || load_consents(memo, question));
+	open_tables(&tables, question);
+	memo->complete = load_flags(memo, question, &tables) &&
+		(tables.consents == NULL || load_consents(memo, question, &tables));
+	close_tables(&tables);
 	MemoryContextReset(memo->scratch);
 	if (!memo->complete)
 	{

@@ -12,8 +12,9 @@ extern void statement_init(void);
 
 /*
  * Moves whenever a statement begins or goes on: a query, also inside a
- * function, the next FETCH of a cursor, a utility command.  What was learned
- * of consents and restrictions holds only while it stays the same.
+ * function, the next FETCH of a cursor, a utility command; with every call
+ * where no query runs, as in an expression of PL/pgSQL.  What was learned of
+ * consents and restrictions holds only while it stays the same.
  */
 extern uint64 statement_number(void);
 
