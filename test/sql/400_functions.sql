@@ -67,6 +67,8 @@ SELECT t::regtype, l FROM (VALUES
     ('oid', ARRAY['0', '4294967295']),
     ('smallint', ARRAY['0', '-1', '16', '32767']),
     ('boolean', ARRAY['true', 'false']),
+    ('timestamptz', ARRAY['''infinity''', '''-infinity''', '''2026-01-01''', '''9999-12-31''']),
+    ('interval', ARRAY['''0''', '''-1 year''', '''1000000 years''']),
     ('uuid', ARRAY['''00000000-0000-0000-0000-000000000000''']),
     ('tid', ARRAY['''(0,1)''', '''(4294967295,65535)''']),
     ('tid[]', ARRAY['''{}''', '''{NULL}''', '''{"(0,1)","(4294967295,65535)"}''']),

@@ -21,7 +21,9 @@ INSERT INTO dt.person
 SELECT row_number() OVER (), s, CASE WHEN scope & 1 > 0 THEN 'email' END, CASE WHEN scope & 2 > 0 THEN 'events' END, r, o, b, f, 'p@example.nl', 'NL91ABNA0417164300'
 FROM unnest(ARRAY['none', 'requested', 'given', 'renewed', 'refused', 'withdrawn', 'expired', 'ended', 'invalidated', 'stale']) s,
      generate_series(0, 3) scope, (VALUES (false), (true)) r(r), (VALUES (false), (true)) o(o), (VALUES (false), (true)) b(b), (VALUES (false), (true)) f(f)
-WHERE s <> 'none' OR scope = 0;
+WHERE (s <> 'none' OR scope = 0)
+  -- all of these together for some
+  AND (s IN ('none', 'given', 'withdrawn') AND NOT f OR r::int + o::int + b::int + f::int <= (s IN ('none', 'given') OR NOT f)::int);
 CREATE TABLE dt.number AS SELECT id, gdpr.subject('dt.person', id::text) AS subject FROM dt.person;
 GRANT ALL ON ALL TABLES IN SCHEMA dt TO PUBLIC;
 
@@ -181,6 +183,7 @@ FROM dt.result r JOIN dt.person p USING (id) JOIN gdpr.purpose u ON u.name = r.p
 WHERE r.way NOT IN ('view', 'row security')
 GROUP BY 1, 2 ORDER BY 1, 2;
 -- of these, rows that are not permitted are absent
+CREATE INDEX ON dt.result (way, role, purpose, id);
 ANALYZE dt.result;
 SELECT w.way, r.role, count(*) AS answers, count(*) FILTER (WHERE (s.id IS NOT NULL) <> m.permitted) AS wrong_rows,
        count(*) FILTER (WHERE m.permitted AND s.got IS DISTINCT FROM CASE r.role WHEN 'dt_mask' THEN 'p***@e***.nl' ELSE 'p@example.nl' END) AS wrong_values
