@@ -336,7 +336,7 @@ REVOKE ALL ON FUNCTION gdpr.revoke_purpose(text, name) FROM PUBLIC;
 -- Notices ----------------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.publish_notice(version text, purposes text[] DEFAULT NULL, requires_renewal boolean DEFAULT false,
-                                    published_at timestamptz DEFAULT now(), renew_by timestamptz DEFAULT NULL,
+                                    published_at timestamptz DEFAULT clock_timestamp(), renew_by timestamptz DEFAULT NULL,
                                     url text DEFAULT NULL, language text DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

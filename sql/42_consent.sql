@@ -91,6 +91,7 @@ DECLARE
     found_purpose gdpr.purpose;
     result uuid := gen_random_uuid();
     stated text := status;
+    ended timestamptz;
 BEGIN
     IF subject IS NULL OR purpose IS NULL OR occurred_at IS NULL THEN
         RAISE EXCEPTION 'subject, purpose or occurred_at is NULL' USING ERRCODE = 'null_value_not_allowed';
@@ -120,14 +121,8 @@ BEGIN
         stated := 'renewed';
     END IF;
 
-    INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
-                                    source, notice, recorded_by, actor, details)
-    VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
-            coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
-            nullif(current_setting('gdpr.actor'), ''),
-            CASE WHEN details <> '{}' THEN gdpr.seal_note(subject, 'consent', result, details) END);
-
-    -- the latest holds; of two at the same time, the less permissive
+    -- First the row that both tables' order depends on: who records at the same time waits here.
+    -- The latest holds; of two at the same time, the less permissive.
     IF stated IN ('given', 'renewed', 'refused', 'withdrawn', 'invalidated') THEN
         INSERT INTO gdpr.consent AS c (purpose_id, subject, channel, topic, permits, since, expires_at, event)
         VALUES (found_purpose.id, subject, channel, topic, stated IN ('given', 'renewed'), occurred_at, expires_at, result)
@@ -135,10 +130,33 @@ BEGIN
             permits = excluded.permits, since = excluded.since, expires_at = excluded.expires_at, event = excluded.event
         WHERE excluded.since > c.since OR (excluded.since = c.since AND (c.permits OR NOT excluded.permits));
     ELSIF stated = 'expired' THEN
-        UPDATE gdpr.consent c SET expires_at = least(c.expires_at, record_consent.occurred_at)
+        UPDATE gdpr.consent c SET expires_at = CASE WHEN c.permits AND c.since <= record_consent.occurred_at
+                                                    THEN least(c.expires_at, record_consent.occurred_at) ELSE c.expires_at END
         WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
-          AND c.topic = record_consent.topic AND c.permits AND c.since <= record_consent.occurred_at;
+          AND c.topic = record_consent.topic;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'person % has no such consent', subject
+                USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.consent_at(%s) shows what there is.', subject);
+        END IF;
     END IF;
+    -- a consent that came late may have ended already
+    IF stated IN ('given', 'renewed') THEN
+        SELECT min(e.occurred_at) INTO ended FROM gdpr.consent_event e
+        WHERE e.subject = record_consent.subject AND e.purpose_id = found_purpose.id AND e.occurred_at >= record_consent.occurred_at
+          AND e.status = 'expired' AND e.channel = record_consent.channel AND e.topic = record_consent.topic;
+        IF ended IS NOT NULL THEN
+            UPDATE gdpr.consent c SET expires_at = least(c.expires_at, ended)
+            WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
+              AND c.topic = record_consent.topic AND c.event = result;
+        END IF;
+    END IF;
+
+    INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
+                                    source, notice, recorded_by, actor, details)
+    VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
+            coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
+            nullif(current_setting('gdpr.actor'), ''),
+            CASE WHEN details <> '{}' THEN gdpr.seal_note(subject, 'consent', result, details) END);
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) IS
@@ -147,7 +165,7 @@ REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, times
 
 CREATE FUNCTION gdpr.give_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
                                   source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
-                                  expires_at timestamptz DEFAULT NULL, occurred_at timestamptz DEFAULT now(),
+                                  expires_at timestamptz DEFAULT NULL, occurred_at timestamptz DEFAULT clock_timestamp(),
                                   given_by text DEFAULT NULL, note text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -160,7 +178,7 @@ REVOKE ALL ON FUNCTION gdpr.give_consent(bigint, text, text, text, text, text, j
 
 CREATE FUNCTION gdpr.refuse_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
                                     source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
-                                    occurred_at timestamptz DEFAULT now(), note text DEFAULT NULL) RETURNS uuid
+                                    occurred_at timestamptz DEFAULT clock_timestamp(), note text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN gdpr.record_consent(subject, purpose, 'refused', channel, topic, occurred_at, NULL, source, notice,
@@ -172,7 +190,7 @@ REVOKE ALL ON FUNCTION gdpr.refuse_consent(bigint, text, text, text, text, text,
 
 CREATE FUNCTION gdpr.withdraw_consent(subject bigint, purpose text DEFAULT NULL, channel text DEFAULT NULL, topic text DEFAULT NULL,
                                       source text DEFAULT NULL, proof jsonb DEFAULT NULL,
-                                      occurred_at timestamptz DEFAULT now(), note text DEFAULT NULL) RETURNS SETOF uuid
+                                      occurred_at timestamptz DEFAULT clock_timestamp(), note text DEFAULT NULL) RETURNS SETOF uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     one text;
@@ -209,7 +227,7 @@ BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, now(), NULL, NULL, event.notice,
+    RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, clock_timestamp(), NULL, NULL, event.notice,
                                jsonb_build_object('note', reason, 'record', record));
 END $$;
 COMMENT ON FUNCTION gdpr.invalidate_consent(uuid, text) IS
@@ -219,7 +237,7 @@ REVOKE ALL ON FUNCTION gdpr.invalidate_consent(uuid, text) FROM PUBLIC;
 CREATE FUNCTION gdpr.expire_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN gdpr.record_consent(subject, purpose, 'expired', channel, topic, now(), NULL, NULL, NULL, NULL);
+    RETURN gdpr.record_consent(subject, purpose, 'expired', channel, topic, clock_timestamp(), NULL, NULL, NULL, NULL);
 END $$;
 COMMENT ON FUNCTION gdpr.expire_consent(bigint, text, text, text) IS
     'records that a consent has ended, without the person''s doing; one with expires_at ends by itself';
@@ -238,7 +256,7 @@ BEGIN
     IF valid IS NULL OR valid <= interval '0' THEN
         RAISE EXCEPTION 'valid is not a time to come' USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance valid => ''7 days''.';
     END IF;
-    event := gdpr.record_consent(subject, purpose, 'requested', channel, topic, now(), expires_at, source, notice,
+    event := gdpr.record_consent(subject, purpose, 'requested', channel, topic, clock_timestamp(), expires_at, source, notice,
                                  jsonb_strip_nulls(jsonb_build_object('proof', proof)));
     INSERT INTO gdpr.consent_request (token_hash, event, valid_until)
     VALUES (sha256(convert_to(token, 'UTF8')), event, now() + valid);
@@ -276,7 +294,7 @@ REVOKE ALL ON FUNCTION gdpr.random_token() FROM PUBLIC;
 
 -- Looking back -----------------------------------------------------------------------------------
 
-CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT now(), known_at timestamptz DEFAULT 'infinity',
+CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT clock_timestamp(), known_at timestamptz DEFAULT 'infinity',
                                 OUT purpose text, OUT channel text, OUT topic text, OUT status text, OUT valid boolean,
                                 OUT since timestamptz, OUT expires_at timestamptz, OUT notice text, OUT source text, OUT record uuid)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

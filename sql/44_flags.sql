@@ -71,7 +71,7 @@ REVOKE ALL ON FUNCTION gdpr.record_flag(uuid, bigint, text, text, text, text, te
 -- Restriction ------------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.restrict(subject bigint, reason text DEFAULT NULL, ground text DEFAULT NULL, source text DEFAULT NULL,
-                              occurred_at timestamptz DEFAULT now()) RETURNS uuid
+                              occurred_at timestamptz DEFAULT clock_timestamp()) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     result uuid;
@@ -105,7 +105,7 @@ BEGIN
         DELETE FROM gdpr.flag f WHERE f.subject = lift_restriction.subject AND f.kind = 'r'
                                   AND (restriction IS NULL OR f.id = restriction) RETURNING f.id
     LOOP
-        PERFORM gdpr.record_flag(lifted, subject, 'restriction', 'lifted', NULL, NULL, NULL, now(), informed_at, NULL, reason);
+        PERFORM gdpr.record_flag(lifted, subject, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), informed_at, NULL, reason);
         result := result + 1;
     END LOOP;
     IF result = 0 THEN
@@ -146,7 +146,7 @@ COMMENT ON FUNCTION gdpr.objection_purpose(text) IS
 REVOKE ALL ON FUNCTION gdpr.objection_purpose(text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.record_objection(subject bigint, purpose text DEFAULT NULL, reason text DEFAULT NULL, source text DEFAULT NULL,
-                                      occurred_at timestamptz DEFAULT now()) RETURNS uuid
+                                      occurred_at timestamptz DEFAULT clock_timestamp()) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     objected integer;
@@ -184,18 +184,18 @@ BEGIN
         RAISE EXCEPTION 'an objection to direct marketing cannot be rejected'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 21(3).';
     END IF;
-    -- an objection made twice at a time has two
+    -- an objection made twice at a time has two; one that is made meanwhile is not ended
     FOR ended IN SELECT f.id FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o'
                  AND f.purpose_id = objected FOR UPDATE
     LOOP
-        result := gdpr.record_flag(ended, subject, 'objection', status, purpose, NULL, NULL, now(), NULL, NULL, reason);
+        result := gdpr.record_flag(ended, subject, 'objection', status, purpose, NULL, NULL, clock_timestamp(), NULL, NULL, reason);
+        IF status <> 'upheld' THEN
+            DELETE FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o' AND f.purpose_id = objected AND f.id = ended;
+        END IF;
     END LOOP;
     IF result IS NULL THEN
         RAISE EXCEPTION 'person % has no such objection', subject
             USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.flag_history(%s) shows what there is and was.', subject);
-    END IF;
-    IF status <> 'upheld' THEN
-        DELETE FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o' AND f.purpose_id = objected;
     END IF;
     RETURN result;
 END $$;
@@ -228,7 +228,7 @@ REVOKE ALL ON FUNCTION gdpr.withdraw_objection(bigint, text, text) FROM PUBLIC;
 -- Channels ---------------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.block_channel(subject bigint, channel text, reason text DEFAULT NULL, source text DEFAULT NULL,
-                                   occurred_at timestamptz DEFAULT now()) RETURNS uuid
+                                   occurred_at timestamptz DEFAULT clock_timestamp()) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     result uuid;
@@ -255,7 +255,7 @@ BEGIN
     FOR ended IN DELETE FROM gdpr.flag f WHERE f.subject = unblock_channel.subject AND f.kind = 'b'
                  AND f.channel = unblock_channel.channel RETURNING f.id
     LOOP
-        PERFORM gdpr.record_flag(ended, subject, 'channel_block', 'unblocked', NULL, channel, NULL, now(), NULL, NULL, reason);
+        PERFORM gdpr.record_flag(ended, subject, 'channel_block', 'unblocked', NULL, channel, NULL, clock_timestamp(), NULL, NULL, reason);
         result := result + 1;
     END LOOP;
     IF result = 0 THEN
