@@ -156,12 +156,23 @@ BEGIN
     VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
             coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
             nullif(current_setting('gdpr.actor'), ''),
-            CASE WHEN details <> '{}' THEN gdpr.seal_note(subject, 'consent', result, details) END);
+            gdpr.seal_note(subject, 'consent', result, details));
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) IS
     'adds an event to the ledger of consents; returns its id';
 REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) FROM PUBLIC;
+
+-- Not jsonb_strip_nulls, which would change the proof.
+CREATE FUNCTION gdpr.consent_details(proof jsonb DEFAULT NULL, given_by text DEFAULT NULL, note text DEFAULT NULL, record uuid DEFAULT NULL)
+    RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT jsonb_object_agg(d.key, d.value)
+    FROM (VALUES ('proof', proof), ('given_by', to_jsonb(given_by)), ('note', to_jsonb(note)), ('record', to_jsonb(record))) d(key, value)
+    WHERE d.value IS NOT NULL;
+END;
+COMMENT ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) IS 'what is sealed with an event: that of it which is given; NULL if nothing is';
+REVOKE ALL ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.give_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
                                   source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
@@ -170,7 +181,7 @@ CREATE FUNCTION gdpr.give_consent(subject bigint, purpose text, channel text DEF
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN gdpr.record_consent(subject, purpose, 'given', channel, topic, occurred_at, expires_at, source, notice,
-        jsonb_strip_nulls(jsonb_build_object('proof', proof, 'given_by', given_by, 'note', note)));
+        gdpr.consent_details(proof, given_by, note));
 END $$;
 COMMENT ON FUNCTION gdpr.give_consent(bigint, text, text, text, text, text, jsonb, timestamptz, timestamptz, text, text) IS
     'records that a person consents to a purpose, on one channel and topic or on all; source: where; notice: the version shown; proof: what shows it, given_by: who acted for the person, note: all three sealed; returns the record''s id';
@@ -182,7 +193,7 @@ CREATE FUNCTION gdpr.refuse_consent(subject bigint, purpose text, channel text D
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN gdpr.record_consent(subject, purpose, 'refused', channel, topic, occurred_at, NULL, source, notice,
-        jsonb_strip_nulls(jsonb_build_object('proof', proof, 'note', note)));
+        gdpr.consent_details(proof, NULL, note));
 END $$;
 COMMENT ON FUNCTION gdpr.refuse_consent(bigint, text, text, text, text, text, jsonb, timestamptz, text) IS
     'records that a person refused when asked; returns the record''s id';
@@ -207,7 +218,7 @@ BEGIN
         ORDER BY 1
     LOOP
         RETURN NEXT gdpr.record_consent(subject, one, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,
-            jsonb_strip_nulls(jsonb_build_object('proof', proof, 'note', note)));
+            gdpr.consent_details(proof, NULL, note));
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.withdraw_consent(bigint, text, text, text, text, jsonb, timestamptz, text) IS
@@ -228,7 +239,7 @@ BEGIN
         RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, clock_timestamp(), NULL, NULL, event.notice,
-                               jsonb_build_object('note', reason, 'record', record));
+                               gdpr.consent_details(NULL, NULL, reason, record));
 END $$;
 COMMENT ON FUNCTION gdpr.invalidate_consent(uuid, text) IS
     'records that a consent was not validly given (not informed, not free, not shown): it does not count from now on';
@@ -257,7 +268,7 @@ BEGIN
         RAISE EXCEPTION 'valid is not a time to come' USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance valid => ''7 days''.';
     END IF;
     event := gdpr.record_consent(subject, purpose, 'requested', channel, topic, clock_timestamp(), expires_at, source, notice,
-                                 jsonb_strip_nulls(jsonb_build_object('proof', proof)));
+                                 gdpr.consent_details(proof));
     INSERT INTO gdpr.consent_request (token_hash, event, valid_until)
     VALUES (sha256(convert_to(token, 'UTF8')), event, now() + valid);
     RETURN token;
@@ -281,7 +292,7 @@ BEGIN
     SELECT * INTO STRICT event FROM gdpr.consent_event e WHERE e.id = request.event;
     RETURN gdpr.record_consent(event.subject, event.purpose, 'given', event.channel, event.topic, clock_timestamp(), event.expires_at,
                                coalesce(source, event.source), event.notice,
-                               jsonb_strip_nulls(jsonb_build_object('proof', proof, 'request', event.id)));
+                               gdpr.consent_details(proof, NULL, NULL, event.id));
 END $$;
 COMMENT ON FUNCTION gdpr.confirm_consent(text, jsonb, text) IS
     'records the consent that a person was asked for, on showing the token, once; returns the record''s id';
