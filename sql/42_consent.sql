@@ -292,7 +292,7 @@ BEGIN
     SELECT * INTO STRICT event FROM gdpr.consent_event e WHERE e.id = request.event;
     RETURN gdpr.record_consent(event.subject, event.purpose, 'given', event.channel, event.topic, clock_timestamp(), event.expires_at,
                                coalesce(source, event.source), event.notice,
-                               gdpr.consent_details(proof, NULL, NULL, event.id));
+                               coalesce(gdpr.consent_details(proof), '{}') || jsonb_build_object('request', event.id));
 END $$;
 COMMENT ON FUNCTION gdpr.confirm_consent(text, jsonb, text) IS
     'records the consent that a person was asked for, on showing the token, once; returns the record''s id';
