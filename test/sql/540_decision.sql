@@ -2,6 +2,7 @@
 -- A person for every combination of what it decided and what holds for it; a model of the rules in plain SQL.
 \set VERBOSITY terse
 SET client_min_messages = warning;
+SELECT current_database() AS home \gset
 CREATE DATABASE decision_regress;
 \c decision_regress
 SET client_min_messages = warning;
@@ -235,6 +236,6 @@ WHERE p.channel IS NULL AND p.topic IS NULL AND p.restricted::int + p.objected::
   AND (p.status = 'given' OR NOT (p.restricted OR p.objected OR p.blocked OR p.forgotten))
 ORDER BY array_position('{none,requested,given,renewed,refused,withdrawn,expired,ended,invalidated,stale}', p.status), 2, 3, 4, 5;
 SELECT gdpr.standing(1, 'nothing'), gdpr.standing(NULL, 'consent');
-\c regression
+\c :home
 DROP DATABASE decision_regress;
 DROP ROLE dt_none, dt_member, dt_reveal, dt_mask, dt_override;
