@@ -124,6 +124,9 @@ BEGIN
                 USING ERRCODE = 'GD006',
                       HINT = 'Categories come from gdpr.declare_column(); SELECT name FROM gdpr.category shows them.';
         END IF;
+        IF category = 'records' THEN
+            RAISE EXCEPTION 'category "records" is that of the extension''s own records, and of no column' USING ERRCODE = 'reserved_name';
+        END IF;
         IF found_category.special AND special_ground IS NULL THEN
             RAISE EXCEPTION 'category "%" is special and needs a ground of Art. 9(2)', category
                 USING ERRCODE = 'GD004', HINT = 'Say which: special_ground => ''a'' (explicit consent) to ''j''.';

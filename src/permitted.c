@@ -9,8 +9,10 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "alias.h"
 #include "compat.h"
 #include "crypto.h"
+#include "envelope.h"
 #include "errors.h"
 #include "keystore.h"
 #include "policy.h"
@@ -41,9 +43,18 @@ question_of_args(FunctionCallInfo fcinfo, int first)
 }
 
 static bool
-is_forgotten(uint64 person)
+is_forgotten(uint64 number)
 {
-	return keystore_life(person) == KEYSTORE_FORGOTTEN;
+	return keystore_life(number) == KEYSTORE_FORGOTTEN;
+}
+
+/* The person a number was given to, also a further one; 0: no such number. */
+static uint64
+person_of(int64 number)
+{
+	if (number <= 0 || (uint64) number > KEYSTORE_MAX_NUMBER)
+		return 0;
+	return alias_person((uint64) number);
 }
 
 /*
@@ -56,12 +67,9 @@ is_forgotten(uint64 person)
 Datum
 gdpr_permitted(PG_FUNCTION_ARGS)
 {
-	uint64		person;
+	uint64		person = PG_ARGISNULL(0) ? 0 : person_of(PG_GETARG_INT64(0));
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	person = (uint64) PG_GETARG_INT64(0);
-	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+	if (person == 0)
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(policy_permits_person(question_of_args(fcinfo, 1), person) &&
 				   !is_forgotten(person));
@@ -71,13 +79,14 @@ gdpr_permitted(PG_FUNCTION_ARGS)
  * gdpr.row_permitted(envelope, purpose, channel, topic) RETURNS boolean
  *
  * The same of the person that a row belongs to.  A row without an envelope is
- * not sealed yet: nothing can be recorded of its person.
+ * not sealed yet: nothing can be recorded of its person.  One that is kept by
+ * law outlives its person, under the keep number.
  */
 Datum
 gdpr_row_permitted(PG_FUNCTION_ARGS)
 {
 	PolicyQuestion **question = fcinfo->flinfo->fn_extra;
-	uint64		person = 0;
+	EnvelopeHeader header = {0};
 
 	/* a view's, which are constants */
 	if (!PG_ARGISNULL(1) && question == NULL &&
@@ -96,14 +105,16 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 	{
 		bytea	   *sealed = PG_GETARG_BYTEA_P_SLICE(0, 0, ENVELOPE_HEADER_MAX);
 
-		person = sealed_row_person((uint8 *) VARDATA_ANY(sealed),
-								   VARSIZE_ANY_EXHDR(sealed));
+		if (!envelope_read_header((uint8 *) VARDATA_ANY(sealed),
+								  VARSIZE_ANY_EXHDR(sealed), &header))
+			header.number = 0;
 		PG_FREE_IF_COPY(sealed, 0);
 	}
 	if (!policy_permits_person(question != NULL ? *question :
-							   question_of_args(fcinfo, 1), person))
+							   question_of_args(fcinfo, 1),
+							   sealed_person(header.number)))
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(person == 0 || !is_forgotten(person));
+	PG_RETURN_BOOL(header.number == 0 || !is_forgotten(header.number));
 }
 
 /*
@@ -128,8 +139,8 @@ gdpr_standing(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	person = (uint64) PG_GETARG_INT64(0);
-	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+	person = person_of(PG_GETARG_INT64(0));
+	if (person == 0)
 		PG_RETURN_NULL();
 	if (is_forgotten(person))
 		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
