@@ -29,7 +29,7 @@ enum PurposeColumn
 {
 	P_NAME = 1, P_ID, P_LEGAL_BASIS, P_DEFAULT_BASIS, P_CATEGORIES, P_COLUMNS,
 	P_DIRECT_MARKETING, P_RESTRICTED_GROUND, P_REQUIRES_ACTOR, P_STATEMENT_CAP,
-	P_HOUR_CAP
+	P_HOUR_CAP, P_SPECIAL_GROUND, P_PROFILING, P_ASK_SOURCES
 };
 enum PurposeGrantColumn
 {
@@ -175,6 +175,22 @@ read_grant(Purpose *purpose, const char *name, TupleDesc desc, HeapTuple tuple)
 	grants->any = true;
 }
 
+static bool
+contains_word(Datum array, const char *word)
+{
+	Datum	   *items;
+	bool	   *nulls;
+	int			n;
+	int			i;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &items, &nulls, &n);
+	for (i = 0; i < n; i++)
+		if (!nulls[i] && strcmp(TextDatumGetCString(items[i]), word) == 0)
+			return true;
+	return false;
+}
+
 static void
 read_notice(Purpose *purpose, const char *name, TupleDesc desc,
 			HeapTuple tuple)
@@ -182,20 +198,9 @@ read_notice(Purpose *purpose, const char *name, TupleDesc desc,
 	bool		isnull;
 	Datum		purposes = heap_getattr(tuple, N_PURPOSES, desc, &isnull);
 	PurposeNotice *notice;
-	bool		concerned = isnull;
 
-	if (!isnull)
-	{
-		Datum	   *items;
-		int			n;
-		int			i;
-
-		deconstruct_array(DatumGetArrayTypeP(purposes), TEXTOID, -1, false,
-						  TYPALIGN_INT, &items, NULL, &n);
-		for (i = 0; i < n; i++)
-			concerned |= strcmp(TextDatumGetCString(items[i]), name) == 0;
-	}
-	if (!concerned || lacks(tuple, N_RENEW_BY, desc))
+	if (lacks(tuple, N_RENEW_BY, desc) ||
+		(!isnull && !contains_word(purposes, name)))
 		return;
 	purpose->notices = purpose->notices == NULL ?
 		palloc(sizeof(PurposeNotice)) :
@@ -269,4 +274,24 @@ purpose_any_cap(void)
 		known_version = version;
 	}
 	return known;
+}
+
+static void
+read_asks(Purpose *purpose, const char *source, TupleDesc desc, HeapTuple tuple)
+{
+	bool		isnull;
+	Datum		sources = heap_getattr(tuple, P_ASK_SOURCES, desc, &isnull);
+
+	if (!isnull && contains_word(sources, source))
+		purpose->known = true;
+}
+
+bool
+purpose_asks(const char *source)
+{
+	Purpose		any = {0};
+
+	if (source[0] != '\0')
+		read_rows("purpose", 0, source, read_asks, &any);
+	return any.known;
 }

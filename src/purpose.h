@@ -46,4 +46,7 @@ extern void purpose_read(const char *name, Purpose *purpose);
 /* Does any purpose or grant of this database have a cap?  Cheap. */
 extern bool purpose_any_cap(void);
 
+/* Does any purpose ask persons from this source (gdpr.source) for consent? */
+extern bool purpose_asks(const char *source);
+
 #endif							/* GDPR_PURPOSE_H */
