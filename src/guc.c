@@ -17,6 +17,8 @@
 char	   *guc_keystore_directory = NULL;
 char	   *guc_keystore_key_command = NULL;
 char	   *guc_purpose = NULL;
+char	   *guc_actor = NULL;
+char	   *guc_source = NULL;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
@@ -78,6 +80,32 @@ guc_init(void)
 							   "Purpose for which this session processes personal data.",
 							   "Without a purpose that was granted to the role, sealed columns are not revealed.",
 							   &guc_purpose,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * Behind a connection pool all humans are one role: the application says
+	 * for whom it works.
+	 */
+	DefineCustomStringVariable("gdpr.actor",
+							   "The human for whom this session works, such as a user of the application.",
+							   "It is recorded beside the role. Not verified.",
+							   &guc_actor,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * People may ask where their data comes from, also if it was not from
+	 * themselves (Art. 14 GDPR).
+	 */
+	DefineCustomStringVariable("gdpr.source",
+							   "Where the personal data that this session enters comes from.",
+							   "It is recorded for each new person. Not verified.",
+							   &guc_source,
 							   "",
 							   PGC_USERSET,
 							   0,

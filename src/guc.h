@@ -10,6 +10,8 @@
 extern char *guc_keystore_directory;
 extern char *guc_keystore_key_command;
 extern char *guc_purpose;
+extern char *guc_actor;
+extern char *guc_source;
 extern bool guc_physical;
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
