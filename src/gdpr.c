@@ -14,6 +14,7 @@
 #include "keystore.h"
 #include "move.h"
 #include "policy.h"
+#include "provenance.h"
 #include "rewrite.h"
 #include "row.h"
 #include "subject.h"
@@ -41,6 +42,7 @@ _PG_init(void)
 	datamap_init();
 	policy_init();
 	row_init();
+	provenance_init();
 	subject_init();
 	guard_mode_init();
 	move_init();

@@ -324,10 +324,12 @@ rewrite_mutator(Node *node, void *context)
 /*
  * Tell the guard which personal columns this UPDATE assigns: it cannot see it
  * in the rows.  An assignment to gdpr_sealed itself (a row written back whole)
- * is replaced.
+ * is replaced.  excluded: the range table's index of EXCLUDED in ON CONFLICT,
+ * which is marked whatever it assigns, else 0.
  */
 static List *
-mark_assignments(List *targetlist, Index varno, RangeTblEntry *rte)
+mark_assignments(List *targetlist, Index varno, Index excluded,
+				 RangeTblEntry *rte)
 {
 	const GdprOids *oids = datamap_oids();
 	TableMap   *map = rewrite_rte_map(rte);
@@ -344,8 +346,10 @@ mark_assignments(List *targetlist, Index varno, RangeTblEntry *rte)
 	if (map == NULL)
 		return targetlist;
 
-	ids = palloc(VARHDRSZ + list_length(targetlist) * sizeof(uint32));
+	ids = palloc0(VARHDRSZ + (list_length(targetlist) + 1) * sizeof(uint32));
 	p = VARDATA(ids);
+	if (excluded != 0)
+		p += sizeof(id);		/* 0, which is no column's */
 	foreach(lc, targetlist)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
@@ -365,12 +369,12 @@ mark_assignments(List *targetlist, Index varno, RangeTblEntry *rte)
 		p += sizeof(id);
 		assigned++;
 	}
-	if (assigned == 0 && sealed == NULL)
+	if (assigned == 0 && sealed == NULL && excluded == 0)
 		return targetlist;
 	SET_VARSIZE(ids, p - (char *) ids);
 
-	var = makeVar(varno, map->sealed_attnum, oids->sealed_type, -1,
-				  InvalidOid, 0);
+	var = makeVar(excluded != 0 ? excluded : varno, map->sealed_attnum,
+				  oids->sealed_type, -1, InvalidOid, 0);
 	mark = (Expr *)
 		makeFuncExpr(oids->mark, oids->sealed_type,
 					 list_make3(var,
@@ -414,6 +418,7 @@ rewrite_on_conflict(OnConflictExpr *from, QueryLevel *level)
 
 	to->onConflictSet =
 		mark_assignments(to->onConflictSet, query->resultRelation,
+						 from->exclRelIndex,
 						 rt_fetch(query->resultRelation, query->rtable));
 
 	map = rewrite_rte_map(rt_fetch(from->exclRelIndex, query->rtable));
@@ -520,7 +525,7 @@ rewrite_query(Query *query, QueryLevel *up)
 
 	if (query->commandType == CMD_UPDATE)
 		result->targetList =
-			mark_assignments(result->targetList, query->resultRelation,
+			mark_assignments(result->targetList, query->resultRelation, 0,
 							 rt_fetch(query->resultRelation, query->rtable));
 	foreach(lc, result->mergeActionList)
 	{
@@ -528,7 +533,7 @@ rewrite_query(Query *query, QueryLevel *up)
 
 		if (action->commandType == CMD_UPDATE)
 			action->targetList =
-				mark_assignments(action->targetList, query->resultRelation,
+				mark_assignments(action->targetList, query->resultRelation, 0,
 								 rt_fetch(query->resultRelation,
 										  query->rtable));
 	}
