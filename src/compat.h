@@ -167,4 +167,14 @@ compat_group_exprs(RangeTblEntry *rte)
 #define COMPAT_EXECUTOR_RUN_PASS	query, direction, count
 #endif
 
+/* Index entries of a row that was just inserted. */
+#if PG_VERSION_NUM < 160000
+#define compat_insert_index_entries(result, slot, estate) \
+	(void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#else
+#define compat_insert_index_entries(result, slot, estate) \
+	(void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, \
+								 false)
+#endif
+
 #endif							/* GDPR_COMPAT_H */

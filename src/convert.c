@@ -44,6 +44,7 @@
 #include "form.h"
 #include "former.h"
 #include "keystore.h"
+#include "provenance.h"
 #include "row.h"
 #include "schema_check.h"
 #include "sealed.h"
@@ -68,11 +69,11 @@ own_number(TableMap *table, const Datum *values, const bool *isnull)
 	uint64		number;
 
 	if (table->nkeys == 0)
-		return keystore_next_number();
+		return provenance_new_number(PROVENANCE_PROTECTED);
 	initStringInfo(&rowkey);
 	row_key(table, values, isnull, &rowkey);
 	number = former_number(&rowkey);
-	return number != 0 ? number : keystore_next_number();
+	return number != 0 ? number : provenance_new_number(PROVENANCE_PROTECTED);
 }
 
 /* The person in the header of an envelope. */

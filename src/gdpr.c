@@ -15,6 +15,7 @@
 #include "mask.h"
 #include "move.h"
 #include "policy.h"
+#include "provenance.h"
 #include "quota.h"
 #include "rewrite.h"
 #include "row.h"
@@ -47,6 +48,7 @@ _PG_init(void)
 	mask_init();
 	policy_init();
 	row_init();
+	provenance_init();
 	subject_init();
 	guard_mode_init();
 	move_init();

@@ -15,33 +15,55 @@
 #include "former.h"
 #include "guard_internal.h"
 #include "guard_mode.h"
-#include "keystore.h"
 #include "policy.h"
+#include "provenance.h"
 #include "reveal.h"
 #include "sealed.h"
 #include "subject.h"
 
 PG_FUNCTION_INFO_V1(gdpr_mark);
 
+/* The number that was drawn for the row that a guard had last, or 0. */
+static uint64 drawn = 0;
+
 /* ---------- marks ---------- */
+
+/* Was this row, which is not stored, the last one that a guard sealed? */
+static void
+withdraw_number(const bytea *excluded)
+{
+	EnvelopeHeader header;
+
+	if (drawn != 0 &&
+		envelope_read_header((uint8 *) VARDATA_ANY(excluded),
+							 VARSIZE_ANY_EXHDR(excluded), &header) &&
+		sealed_person(header.number) == drawn)
+		provenance_withdraw(drawn);
+}
 
 /*
  * gdpr.mark(envelope, ids of assigned columns, table) RETURNS gdpr.sealed
  *
  * What an UPDATE assigns to gdpr_sealed: the ids alone, since the guard takes
- * the envelope from OLD.
+ * the envelope from OLD.  In ON CONFLICT DO UPDATE the first id is 0, and the
+ * envelope that of EXCLUDED: of a person that is not entered after all.
  */
 Datum
 gdpr_mark(PG_FUNCTION_ARGS)
 {
 	bytea	   *ids;
+	size_t		len;
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	ids = PG_GETARG_BYTEA_PP(1);
+	len = VARSIZE_ANY_EXHDR(ids);
+	if (len >= 4 && memcmp(VARDATA_ANY(ids), "\0\0\0\0", 4) == 0 &&
+		!PG_ARGISNULL(0))
+		withdraw_number(PG_GETARG_BYTEA_PP(0));
 	PG_RETURN_BYTEA_P(sealed_mark_make(ENVELOPE_MARKED,
 									   column_ref_context(PG_GETARG_DATUM(2)),
-									   VARDATA_ANY(ids), VARSIZE_ANY_EXHDR(ids)));
+									   VARDATA_ANY(ids), len));
 }
 
 bool
@@ -118,6 +140,7 @@ guard_begin_row(TriggerData *trigger, GuardRow *row)
 	int			sealed_att;
 	HeapTuple	tuple;
 
+	drawn = 0;
 	memset(row, 0, sizeof(*row));
 	row->rel = trigger->tg_relation;
 	row->table = guard_table(row->rel);
@@ -252,12 +275,30 @@ guard_old_column_person(const GuardRow *row, int via, int category)
 	return person != 0 ? person : guard_old_person(row);
 }
 
+/* The number of a row that becomes a person of its own. */
+static uint64
+own_number(GuardRow *row)
+{
+	ProvenanceHow how = PROVENANCE_ENTERED;
+	uint64		number = row->insert ?
+		subject_expected(row->rel, row->table, row->values, row->isnull) :
+		former_number_of(row->table->relid, &row->old_rowkey);
+
+	if (number != 0 && row->insert)
+		provenance_note_again(number, how);
+	if (number != 0)
+		return number;
+	if (!row->insert)
+		how = row->old == NULL ? PROVENANCE_PROTECTED : PROVENANCE_SEPARATED;
+	drawn = provenance_new_number(how);
+	return drawn;
+}
+
 /* Whose row it is. */
 static uint64
 row_number(GuardRow *row)
 {
 	LinkMap    *link = &row->table->links[0];
-	uint64		number;
 
 	if (!OidIsValid(link->parent_relid) ||
 		subject_link_is_null(link, row->isnull))
@@ -273,10 +314,7 @@ row_number(GuardRow *row)
 							guard_old_person(row) == guard_mode().person))
 				return guard_old_person(row);
 		}
-		number = row->insert ?
-			subject_expected(row->rel, row->table, row->values, row->isnull) :
-			former_number_of(row->table->relid, &row->old_rowkey);
-		return number != 0 ? number : keystore_next_number();
+		return own_number(row);
 	}
 	if (link_unchanged(row, link))
 		return guard_old_person(row);

@@ -21,6 +21,7 @@ char	   *guc_channel = NULL;
 char	   *guc_topic = NULL;
 char	   *guc_actor = NULL;
 char	   *guc_override_reason = NULL;
+char	   *guc_source = NULL;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
@@ -127,6 +128,19 @@ guc_init(void)
 							   "Reason for which a lacking consent, an objection or a restriction is overridden.",
 							   "Only for purposes that were granted to the role with override, never for direct marketing.",
 							   &guc_override_reason,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, NULL, NULL);
+
+	/*
+	 * People may ask where their data comes from, also if it was not from
+	 * themselves (Art. 14 GDPR).
+	 */
+	DefineCustomStringVariable("gdpr.source",
+							   "Where the personal data that this session enters comes from.",
+							   "It is recorded for each new person. Not verified.",
+							   &guc_source,
 							   "",
 							   PGC_USERSET,
 							   0,

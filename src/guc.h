@@ -14,6 +14,7 @@ extern char *guc_channel;
 extern char *guc_topic;
 extern char *guc_actor;
 extern char *guc_override_reason;
+extern char *guc_source;
 extern bool guc_physical;
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;

@@ -941,7 +941,7 @@ lease_block(void)
 }
 
 uint64
-keystore_next_number(void)
+keystore_next_numbers(int wanted, int *count)
 {
 	pg_atomic_uint64 *next;
 	uint64		packed;
@@ -952,7 +952,9 @@ keystore_next_number(void)
 	for (;;)
 	{
 		uint64		number = packed >> 1;
-		uint64		after = (number + 1) & BLOCK_MASK ? (number + 1) << 1 | 1 : 0;
+		uint64		left = BLOCK_MASK + 1 - (number & BLOCK_MASK);
+		uint64		taken = Min((uint64) wanted, left);
+		uint64		after = taken < left ? (number + taken) << 1 | 1 : 0;
 
 		if (packed == 0)
 		{
@@ -960,6 +962,17 @@ keystore_next_number(void)
 			packed = pg_atomic_read_u64(next);
 		}
 		else if (pg_atomic_compare_exchange_u64(next, &packed, after))
+		{
+			*count = (int) taken;
 			return number;
+		}
 	}
+}
+
+uint64
+keystore_next_number(void)
+{
+	int			count;
+
+	return keystore_next_numbers(1, &count);
 }

@@ -51,8 +51,13 @@ extern void keystore_set_token_epoch(uint32 epoch);
  */
 extern uint64 keystore_generation(void);
 
-/* A person's number that was never used and never will be again. */
+/*
+ * A person's number that was never used and never will be again; or several in
+ * a row, of which the first is returned: at least one, not always as many as
+ * wanted.  Persons that are new get theirs from provenance_new_number().
+ */
 extern uint64 keystore_next_number(void);
+extern uint64 keystore_next_numbers(int wanted, int *count);
 
 extern KeystoreLife keystore_life(uint64 number);
 

@@ -327,10 +327,11 @@ rewrite_mutator(Node *node, void *context)
 /*
  * Tell the guard which personal columns this UPDATE assigns: it cannot see it
  * in the rows.  An assignment to gdpr_sealed itself (a row written back whole)
- * is replaced.
+ * is replaced.  excluded: the range table's index of EXCLUDED in ON CONFLICT,
+ * which is marked whatever it assigns, else 0.
  */
 static List *
-mark_assignments(List *targetlist, Query *query)
+mark_assignments(List *targetlist, Query *query, Index excluded)
 {
 	const GdprOids *oids = datamap_oids();
 	Index		varno = query->resultRelation;
@@ -349,8 +350,10 @@ mark_assignments(List *targetlist, Query *query)
 	if (map == NULL)
 		return targetlist;
 
-	ids = palloc(VARHDRSZ + list_length(targetlist) * sizeof(uint32));
+	ids = palloc0(VARHDRSZ + (list_length(targetlist) + 1) * sizeof(uint32));
 	p = VARDATA(ids);
+	if (excluded != 0)
+		p += sizeof(id);		/* 0, which is no column's */
 	foreach(lc, targetlist)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
@@ -370,12 +373,12 @@ mark_assignments(List *targetlist, Query *query)
 		p += sizeof(id);
 		assigned++;
 	}
-	if (assigned == 0 && sealed == NULL)
+	if (assigned == 0 && sealed == NULL && excluded == 0)
 		return targetlist;
 	SET_VARSIZE(ids, p - (char *) ids);
 
-	var = makeVar(varno, map->sealed_attnum, oids->sealed_type, -1,
-				  InvalidOid, 0);
+	var = makeVar(excluded != 0 ? excluded : varno, map->sealed_attnum,
+				  oids->sealed_type, -1, InvalidOid, 0);
 	mark = (Expr *)
 		makeFuncExpr(oids->mark, oids->sealed_type,
 					 list_make3(var,
@@ -419,7 +422,7 @@ rewrite_on_conflict(OnConflictExpr *from, QueryLevel *level)
 		return to;
 
 	to->onConflictSet =
-		mark_assignments(to->onConflictSet, query);
+		mark_assignments(to->onConflictSet, query, from->exclRelIndex);
 
 	map = rewrite_rte_map(rt_fetch(from->exclRelIndex, query->rtable));
 	if (map == NULL)
@@ -525,14 +528,14 @@ rewrite_query(Query *query, QueryLevel *up)
 
 	if (query->commandType == CMD_UPDATE)
 		result->targetList =
-			mark_assignments(result->targetList, query);
+			mark_assignments(result->targetList, query, 0);
 	foreach(lc, result->mergeActionList)
 	{
 		MergeAction *action = lfirst_node(MergeAction, lc);
 
 		if (action->commandType == CMD_UPDATE)
 			action->targetList =
-				mark_assignments(action->targetList, query);
+				mark_assignments(action->targetList, query, 0);
 	}
 	return (Node *) result;
 }

@@ -34,6 +34,7 @@
 #include "errors.h"
 #include "guard_mode.h"
 #include "keystore.h"
+#include "provenance.h"
 #include "rewrite.h"
 #include "sealed.h"
 #include "subject.h"
@@ -479,16 +480,19 @@ subject_of_parent(TableMap *table, LinkMap *link, const Datum *values,
 	uint64		number = find_parent(table, link, values,
 									 lock ? PLAN_LOCKING : PLAN_READING,
 									 false, key);
+	ProvenanceHow how = lock ? PROVENANCE_ENTERED : PROVENANCE_PROTECTED;
 
 	if (number != 0)
 		return number;
 	entry = enter_parent(key);
 	if (entry->expected == 0)
 	{
-		entry->expected = keystore_next_number();
+		entry->expected = provenance_new_number(how);
 		nexpected++;
 		expect_parent(link);
 	}
+	else
+		provenance_note_again(entry->expected, how);
 	return entry->expected;
 }
 

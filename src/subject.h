@@ -24,9 +24,10 @@ extern bool subject_link_equal(Relation rel, const LinkMap *link,
 
 /*
  * The number of the person that a link, none of whose columns is NULL, leads
- * to.  Locks the parent's row FOR KEY SHARE (unless lock is false), as its
- * foreign key will.  Where the parent does not exist (yet), the number that it
- * is to have when it comes in this transaction.
+ * to.  Locks the parent's row FOR KEY SHARE, as its foreign key will; unless
+ * lock is false, for rows that are protected under a lock on the table.  Where
+ * the parent does not exist (yet), the number that it is to have when it comes
+ * in this transaction.
  */
 extern uint64 subject_of_parent(TableMap *table, LinkMap *link,
 								const Datum *values, const bool *isnull,

@@ -103,6 +103,7 @@ is($keyed->safe_psql('crm', sprintf($whose, 5)), 't', 'keyed: a table of its own
 
 # Changes
 
+my $origins = $keyed->safe_psql('crm', 'SELECT count(*) FROM gdpr.provenance');
 sub caught_up
 {
 	$publisher->wait_for_catchup($_) foreach qw(keyed keyless plain);
@@ -133,6 +134,7 @@ same_rows(revealed($keyed, 'crm'), revealed($publisher, 'crm'), undef, 'keyed: a
 is(app($keyed, 'crm', q{SELECT id FROM crm.person WHERE lower(email) = 'changed@xample.test'}), 2, 'keyed: and found');
 is($keyed->safe_psql('crm', sprintf($whose, 4)), 't', 'keyed: what the publisher relinks, its own table below follows');
 is(app($keyed, 'crm', 'SELECT body FROM crm.note'), 'note', 'keyed: and is read');
+is($keyed->safe_psql('crm', 'SELECT count(*) FROM gdpr.provenance'), $origins, 'keyed: who arrives was not entered here');
 unlike(plain_rows(), $plaintext, 'plain: no value in changes either');
 is($plain->safe_psql('postgres', 'SELECT city FROM crm.person WHERE id = 1'), 'elsewhere', 'plain: changes arrive');
 

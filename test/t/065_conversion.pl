@@ -83,7 +83,7 @@ sub start_load
 
 	local $ENV{PGOPTIONS} = '-c gdpr.purpose=sales';
 	$load->{run} = IPC::Run::start(
-		[ 'pgbench', '-n', '-T', $seconds, '-c', 4, '-M', 'prepared', '--max-tries=20', '-U', 'app',
+		[ 'pgbench', '-n', '-T', $seconds, '-c', 4, '-j', 4, '-M', 'prepared', '--max-tries=20', '-U', 'app',
 			(map { ('-f', "$dir/$_.sql\@" . ($_ eq 'check' ? 1 : 10)) } sort keys %scripts), $node->connstr('postgres') ],
 		'>', \$load->{out}, '2>', \$load->{err}, IPC::Run::timeout(120));
 	return $load;

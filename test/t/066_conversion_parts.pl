@@ -103,7 +103,7 @@ my $load;
 {
 	local $ENV{PGOPTIONS} = '-c gdpr.purpose=sales';
 	$load = IPC::Run::start(
-		[ 'pgbench', '-n', '-T', 6, '-c', 4, '-M', 'prepared', '--max-tries=100', '-U', 'app',
+		[ 'pgbench', '-n', '-T', 6, '-c', 4, '-j', 4, '-M', 'prepared', '--max-tries=100', '-U', 'app',
 			(map { ('-f', "$dir/$_.sql\@" . ($_ eq 'check' ? 1 : 10)) } sort keys %scripts), $node->connstr('postgres') ],
 		'>', \$out, '2>', \$err, IPC::Run::timeout(120));
 }
