@@ -968,3 +968,12 @@ column_ref_make(int32 id, int flags, const char *context)
 		memcpy(ref->context, context, size);
 	return PointerGetDatum(ref);
 }
+
+const char *
+column_ref_context(Datum ref)
+{
+	const PlanColumnRef *value = (const PlanColumnRef *) DatumGetPointer(ref);
+
+	return VARSIZE(value) > offsetof(PlanColumnRef, context) ?
+		value->context : NULL;
+}

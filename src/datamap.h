@@ -214,13 +214,7 @@ column_ref_flags(Datum ref)
 	return ((const PlanColumnRef *) DatumGetPointer(ref))->flags;
 }
 
-static inline const char *
-column_ref_context(Datum ref)
-{
-	const PlanColumnRef *value = (const PlanColumnRef *) DatumGetPointer(ref);
-
-	return VARSIZE(value) > offsetof(PlanColumnRef, context) ? value->context : NULL;
-}
+extern const char *column_ref_context(Datum ref);
 
 /* The root's, by table id, or NULL. */
 extern TableMap *datamap_table(int32 table_id);
