@@ -12,6 +12,11 @@
 #include "nodes/primnodes.h"
 #include "utils/syscache.h"
 
+/* 16 took the macros for varlena out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 160000
 /* 16 has it: an attribute of a system cache tuple that is never NULL. */
 static inline Datum

@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "codec.h"
+#include "compat.h"
 #include "crypto.h"
 #include "envelope.h"
 #include "errors.h"
