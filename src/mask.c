@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "codec.h"
+#include "compat.h"
 #include "errors.h"
 #include "mask.h"
 #include "mask_function.h"
