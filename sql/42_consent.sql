@@ -312,7 +312,7 @@ CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT clock_tim
 BEGIN ATOMIC
     WITH known AS (
         SELECT * FROM gdpr.consent_event e
-        WHERE e.subject = consent_at.subject AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
+        WHERE e.subject = gdpr.person(consent_at.subject) AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
     ), latest AS (
         SELECT DISTINCT ON (k.purpose_id, k.channel, k.topic) k.* FROM known k
         -- a request says nothing where there is an answer; an end is looked at below
@@ -355,7 +355,7 @@ CREATE FUNCTION gdpr.consent_history(subject bigint, OUT record uuid, OUT purpos
 BEGIN ATOMIC
     SELECT e.id, e.purpose, nullif(e.channel, ''), nullif(e.topic, ''), e.status, e.occurred_at, e.expires_at, e.source, e.notice,
            e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_note('consent', e.id, e.details)
-    FROM gdpr.consent_event e WHERE e.subject = consent_history.subject ORDER BY e.recorded_at, e.id;
+    FROM gdpr.consent_event e WHERE e.subject = gdpr.person(consent_history.subject) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.consent_history(bigint) IS
     'every event of a person in the ledger of consents, in the order in which they were recorded, with proofs and notes opened';

@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "alias.h"
 #include "compat.h"
 #include "crypto.h"
 #include "errors.h"
@@ -40,6 +41,15 @@ question_of_args(FunctionCallInfo fcinfo, int first)
 	return policy_question(texts[0], texts[1], texts[2]);
 }
 
+/* The person that an argument names, also by an alias; 0 if it is no number. */
+static uint64
+person_of_arg(FunctionCallInfo fcinfo)
+{
+	uint64		number = (uint64) PG_GETARG_INT64(0);
+
+	return number == 0 || number > KEYSTORE_MAX_NUMBER ? 0 : alias_person(number);
+}
+
 static bool
 is_forgotten(uint64 person)
 {
@@ -60,8 +70,8 @@ gdpr_permitted(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_BOOL(false);
-	person = (uint64) PG_GETARG_INT64(0);
-	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+	person = person_of_arg(fcinfo);
+	if (person == 0)
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(policy_permits_person(question_of_args(fcinfo, 1), person) &&
 				   !is_forgotten(person));
@@ -128,8 +138,8 @@ gdpr_standing(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	person = (uint64) PG_GETARG_INT64(0);
-	if (person == 0 || person > KEYSTORE_MAX_NUMBER)
+	person = person_of_arg(fcinfo);
+	if (person == 0)
 		PG_RETURN_NULL();
 	if (is_forgotten(person))
 		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
