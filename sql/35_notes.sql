@@ -1,9 +1,17 @@
 -- Notes: what the extension's own records say of a person in free form, sealed under that person's key.
 
+CREATE FUNCTION gdpr.person(number bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = person.number), number);
+END $$;
+COMMENT ON FUNCTION gdpr.person(bigint) IS 'the person''s number, of an alias; any other number as it is';
+REVOKE ALL ON FUNCTION gdpr.person(bigint) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.assert_subject(subject bigint) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = assert_subject.subject), assert_subject.subject);
+    person bigint := gdpr.person(subject);
 BEGIN
     IF subject IS NULL THEN
         RAISE EXCEPTION 'subject is NULL' USING ERRCODE = 'null_value_not_allowed';

@@ -91,6 +91,9 @@ CREATE FUNCTION gdpr.mark_category_special(category text, special boolean DEFAUL
 DECLARE
     lacking text;
 BEGIN
+    IF special IS NULL THEN
+        RAISE EXCEPTION 'special is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
     UPDATE gdpr.category c SET special = mark_category_special.special WHERE c.name = category;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'category "%" does not exist', category
@@ -189,6 +192,23 @@ END $$;
 COMMENT ON FUNCTION gdpr.assert_grounds(text, text, text, text[]) IS 'raises an error unless a purpose can have these';
 REVOKE ALL ON FUNCTION gdpr.assert_grounds(text, text, text, text[]) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.assert_limits(max_per_statement integer, max_per_hour integer, retention interval DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF least(max_per_statement, max_per_hour) < 0 THEN
+        RAISE EXCEPTION '% is %', CASE WHEN max_per_statement < 0 THEN 'max_per_statement' ELSE 'max_per_hour' END,
+                        least(max_per_statement, max_per_hour)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'It is a number of persons; leave it out for no cap. In gdpr.alter_purpose, -1 takes a cap away.';
+    END IF;
+    IF retention <= interval '0' THEN
+        RAISE EXCEPTION 'retention is not a time to come'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance retention => ''2 years''.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_limits(integer, integer, interval) IS 'raises an error unless a purpose, or a grant of one, can have these';
+REVOKE ALL ON FUNCTION gdpr.assert_limits(integer, integer, interval) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.create_purpose(name text, legal_basis text, categories text[], columns text[] DEFAULT NULL,
                                     direct_marketing boolean DEFAULT false, description text DEFAULT NULL,
                                     profiling boolean DEFAULT false, special_ground text DEFAULT NULL,
@@ -214,6 +234,7 @@ BEGIN
                   HINT = 'It is the basis, other than consent, for persons who have not decided yet, of a purpose with legal_basis => ''consent''.';
     END IF;
     PERFORM gdpr.assert_grounds(legal_basis, special_ground, restricted_ground, ask_sources);
+    PERFORM gdpr.assert_limits(max_per_statement, max_per_hour, retention);
     IF EXISTS (SELECT FROM gdpr.purpose p WHERE p.name = create_purpose.name) THEN
         RAISE EXCEPTION 'purpose "%" exists already', name
             USING ERRCODE = 'duplicate_object', HINT = format('Choose another name, or first SELECT gdpr.drop_purpose(%L).', name);
@@ -222,7 +243,7 @@ BEGIN
     DELETE FROM gdpr.purpose_grant g WHERE g.purpose = create_purpose.name;
     INSERT INTO gdpr.purpose (name, legal_basis, default_basis, categories, columns, direct_marketing, restricted_ground, requires_actor,
                               max_per_statement, max_per_hour, special_ground, profiling, ask_sources, controller, retention, description)
-    VALUES (name, legal_basis, default_basis, gdpr.purpose_categories(categories, special_ground), gdpr.purpose_columns(columns),
+    VALUES (name, legal_basis, default_basis, gdpr.purpose_categories(categories, special_ground), nullif(gdpr.purpose_columns(columns), '{}'),
             coalesce(direct_marketing, false), restricted_ground, coalesce(requires_actor, false), max_per_statement, max_per_hour,
             special_ground, coalesce(profiling, false), ask_sources, controller, retention, description);
 END $$;
@@ -268,8 +289,11 @@ BEGIN
     changed.profiling := coalesce(profiling, changed.profiling);
     changed.controller := coalesce(controller, changed.controller);
     changed.retention := coalesce(retention, changed.retention);
+    PERFORM gdpr.assert_limits(changed.max_per_statement, changed.max_per_hour, changed.retention);
     IF language IS NULL THEN
         changed.description := coalesce(description, changed.description);
+    ELSIF description IS NULL THEN
+        changed.descriptions := changed.descriptions - language;
     ELSE
         changed.descriptions := changed.descriptions || jsonb_build_object(language, description);
     END IF;
@@ -277,7 +301,7 @@ BEGIN
     INSERT INTO gdpr.purpose SELECT changed.*;
 END $$;
 COMMENT ON FUNCTION gdpr.alter_purpose(text, text[], text[], text, text, boolean, integer, integer, text[], boolean, text, interval, text, text) IS
-    'changes what is given; columns or ask_sources of ''{}'', a restricted_ground of '''' and caps of -1 take away what there is; description with language adds a translation; the legal basis does not change: another basis is another purpose';
+    'changes what is given; columns or ask_sources of ''{}'', a restricted_ground of '''' and caps of -1 take away what there is; description with language adds a translation, language alone takes it away; the legal basis does not change: another basis is another purpose';
 REVOKE ALL ON FUNCTION gdpr.alter_purpose(text, text[], text[], text, text, boolean, integer, integer, text[], boolean, text, interval, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.drop_purpose(purpose text)
@@ -315,6 +339,7 @@ BEGIN
         RAISE EXCEPTION 'what persons decided on direct marketing cannot be overridden'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'The right to object to it is absolute (Art. 21(3)).';
     END IF;
+    PERFORM gdpr.assert_limits(max_per_statement, max_per_hour);
     INSERT INTO gdpr.purpose_grant (purpose, role, mode, override, max_per_statement, max_per_hour)
     VALUES (purpose, role, mode, coalesce(override, false), max_per_statement, max_per_hour)
     ON CONFLICT ON CONSTRAINT purpose_grant_pkey DO UPDATE SET
@@ -360,6 +385,9 @@ BEGIN
     IF renew_by IS NOT NULL AND NOT coalesce(requires_renewal, false) THEN
         RAISE EXCEPTION 'renew_by is given, but requires_renewal is not'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Say requires_renewal => true.';
+    END IF;
+    IF renew_by < published_at THEN
+        RAISE EXCEPTION 'renew_by is before published_at' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     INSERT INTO gdpr.notice (version, purposes, published_at, renew_by, url, language)
     VALUES (version, purposes, published_at, CASE WHEN requires_renewal THEN coalesce(renew_by, published_at) END, url, language);

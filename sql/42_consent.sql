@@ -82,6 +82,18 @@ COMMENT ON FUNCTION gdpr.living_subject(bigint) IS
     'raises an error unless the number was given to a person who was not forgotten; of an alias, returns the person''s number';
 REVOKE ALL ON FUNCTION gdpr.living_subject(bigint) FROM PUBLIC;
 
+-- What an event is about: another purpose of the same name is not meant.
+CREATE FUNCTION gdpr.assert_same_purpose(event gdpr.consent_event) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM gdpr.purpose p WHERE p.id = event.purpose_id) THEN
+        RAISE EXCEPTION 'purpose "%", which the record is about, was dropped', event.purpose
+            USING ERRCODE = 'GD004', HINT = 'Record what is decided on another purpose: SELECT gdpr.give_consent(…) or gdpr.withdraw_consent(…).';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_same_purpose(gdpr.consent_event) IS 'raises an error if the purpose of an event was dropped';
+REVOKE ALL ON FUNCTION gdpr.assert_same_purpose(gdpr.consent_event) FROM PUBLIC;
+
 -- Recording --------------------------------------------------------------------------------------
 
 CREATE FUNCTION gdpr.record_consent(subject bigint, purpose text, status text, channel text, topic text, occurred_at timestamptz,
@@ -238,6 +250,7 @@ BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    PERFORM gdpr.assert_same_purpose(event);
     RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, clock_timestamp(), NULL, NULL, event.notice,
                                gdpr.consent_details(NULL, NULL, reason, record));
 END $$;
@@ -290,6 +303,7 @@ BEGIN
             USING ERRCODE = 'no_data_found', HINT = 'Ask again: SELECT gdpr.request_consent(…).';
     END IF;
     SELECT * INTO STRICT event FROM gdpr.consent_event e WHERE e.id = request.event;
+    PERFORM gdpr.assert_same_purpose(event);
     RETURN gdpr.record_consent(event.subject, event.purpose, 'given', event.channel, event.topic, clock_timestamp(), event.expires_at,
                                coalesce(source, event.source), event.notice,
                                coalesce(gdpr.consent_details(proof), '{}') || jsonb_build_object('request', event.id));
@@ -312,7 +326,7 @@ CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT clock_tim
 BEGIN ATOMIC
     WITH known AS (
         SELECT * FROM gdpr.consent_event e
-        WHERE e.subject = consent_at.subject AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
+        WHERE e.subject = gdpr.person(consent_at.subject) AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
     ), latest AS (
         SELECT DISTINCT ON (k.purpose_id, k.channel, k.topic) k.* FROM known k
         -- a request says nothing where there is an answer; an end is looked at below
@@ -355,7 +369,7 @@ CREATE FUNCTION gdpr.consent_history(subject bigint, OUT record uuid, OUT purpos
 BEGIN ATOMIC
     SELECT e.id, e.purpose, nullif(e.channel, ''), nullif(e.topic, ''), e.status, e.occurred_at, e.expires_at, e.source, e.notice,
            e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_note('consent', e.id, e.details)
-    FROM gdpr.consent_event e WHERE e.subject = consent_history.subject ORDER BY e.recorded_at, e.id;
+    FROM gdpr.consent_event e WHERE e.subject = gdpr.person(consent_history.subject) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.consent_history(bigint) IS
     'every event of a person in the ledger of consents, in the order in which they were recorded, with proofs and notes opened';

@@ -276,7 +276,7 @@ BEGIN ATOMIC
     SELECT e.id, e.flag, e.kind, e.status, EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = e.subject AND f.id = e.flag),
            e.purpose, e.channel, e.ground, e.occurred_at, e.informed_at, e.source, e.recorded_at, e.recorded_by, e.session_role,
            e.actor, gdpr.open_note(e.kind, e.id, e.details)
-    FROM gdpr.flag_event e WHERE e.subject = flag_history.subject ORDER BY e.recorded_at, e.id;
+    FROM gdpr.flag_event e WHERE e.subject = gdpr.person(flag_history.subject) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.flag_history(bigint) IS
     'every restriction, objection and block of a channel of a person, and what became of it; in_force: it still holds';

@@ -22,12 +22,16 @@ CREATE FUNCTION gdpr.guard_truncate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     restricted bigint;
+    whose text := 'SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1';
 BEGIN
-    FOR restricted IN SELECT DISTINCT f.subject FROM gdpr.flag f WHERE f.kind = 'r' LOOP
-        IF EXISTS (SELECT FROM gdpr.run_as_owner(TG_RELID::regclass, format(
-                       'SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1', TG_RELID::regclass), restricted)) THEN
+    IF EXISTS (SELECT FROM gdpr.mapped_relation r JOIN gdpr.mapped_link l USING (table_id) WHERE r.relation = TG_RELID AND l.via <> 0) THEN
+        whose := 'SELECT 1 FROM ONLY %s WHERE gdpr.subject_numbers(gdpr_sealed) @> ARRAY[$1] LIMIT 1';
+    END IF;
+    FOR restricted IN SELECT f.subject FROM gdpr.flag f WHERE f.kind = 'r'
+                      UNION SELECT a.number FROM gdpr.flag f JOIN gdpr.subject_alias a USING (subject) WHERE f.kind = 'r' LOOP
+        IF EXISTS (SELECT FROM gdpr.run_as_owner(TG_RELID::regclass, format(whose, TG_RELID::regclass), restricted)) THEN
             RAISE EXCEPTION 'cannot truncate table %: it has rows of a person whose data''s processing is restricted', TG_RELID::regclass
-                USING ERRCODE = 'GD008', DETAIL = format('Art. 18 GDPR: the data may only be stored. It is person %s.', restricted),
+                USING ERRCODE = 'GD008', DETAIL = format('Art. 18 GDPR: the data may only be stored. It is person %s.', gdpr.person(restricted)),
                       HINT = 'DELETE the rows of the others.';
         END IF;
     END LOOP;

@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "alias.h"
 #include "audit.h"
 #include "check.h"
 #include "errors.h"
@@ -289,6 +290,45 @@ require_unrestricted(Relation rel, uint64 person)
 					   person),
 			 errhint("An officer can lift the restriction, after the person was informed: SELECT gdpr.lift_restriction(" UINT64_FORMAT ", informed_at => ...).",
 					 person)));
+}
+
+/* The same of those who have values in rows that are not theirs, but one. */
+static void
+require_others_unrestricted(Relation rel, const TableMap *table,
+							const uint8 *buf, size_t len, uint64 but)
+{
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+	size_t		offset = 0;
+
+	if (table->nlinks <= 1 || !envelope_read_header(buf, len, &header))
+		return;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		uint64		person = segment.via == 0 ? but :
+			alias_person(sealed_person(segment.number));
+
+		if (person != but)
+			require_unrestricted(rel, person);
+	}
+}
+
+/* Neither the row's person, nor another whose values the UPDATE takes away. */
+static void
+require_may_update(GuardRow *row)
+{
+	int			i;
+
+	require_unrestricted(row->rel, guard_old_person(row));
+	for (i = 1; i < row->table->nlinks && row->old != NULL; i++)
+	{
+		LinkMap    *link = &row->table->links[i];
+
+		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
+								row->old_values, row->old_isnull))
+			require_unrestricted(row->rel,
+								 alias_person(guard_old_column_person(row, link->via, -1)));
+	}
 }
 
 /* What forget() erases of a row. */
@@ -710,7 +750,7 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 		move_leaves(row.rel, row.table, row.old_values, row.old_isnull,
 					row.values, row.isnull);
 	if (application && !row.insert && !row.moved)
-		require_unrestricted(row.rel, guard_old_person(&row));
+		require_may_update(&row);
 	if (decide_states(&row, application))
 	{
 		require_not_null(&row);
@@ -779,23 +819,25 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
 	TableMap   *table = datamap_lookup(RelationGetRelid(trigger->tg_relation));
+	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
+	bytea	   *envelope;
+	uint64		person;
 	Datum		sealed;
 	bool		isnull;
-	uint64		person = 0;
 
-	if (table != NULL)
-	{
-		sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
-							  RelationGetDescr(trigger->tg_relation), &isnull);
-		if (!isnull)
-		{
-			bytea	   *envelope = DatumGetByteaPP(sealed);
-
-			person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
-									   VARSIZE_ANY_EXHDR(envelope));
-		}
-	}
-	if (guard_mode().task != GUARD_FORGET || guard_mode().person != person)
+	if (table == NULL)
+		return PointerGetDatum(trigger->tg_trigtuple);
+	sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
+						  RelationGetDescr(trigger->tg_relation), &isnull);
+	if (isnull)
+		return PointerGetDatum(trigger->tg_trigtuple);
+	envelope = DatumGetByteaPP(sealed);
+	person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
+							   VARSIZE_ANY_EXHDR(envelope));
+	if (person != forgotten)
 		require_unrestricted(trigger->tg_relation, person);
+	require_others_unrestricted(trigger->tg_relation, table,
+								(uint8 *) VARDATA_ANY(envelope),
+								VARSIZE_ANY_EXHDR(envelope), forgotten);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -492,7 +492,7 @@ policy_permits_change(uint64 person)
 	if (question->name[0] != '\0')
 	{
 		prepare(question);
-		if (is_granted(question) &&
+		if (is_granted(question) && !lacks_actor(question) &&
 			(question->purpose.despite_restriction ||
 			 (question->overriding && may_override(question))))
 			return true;
