@@ -121,7 +121,7 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run test/bench/instructions test/fuzz/run || status=1; \
+			test/demo/run test/bench/run test/bench/decision test/bench/instructions test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
@@ -140,7 +140,8 @@ test:
 	$(SETUP) test/setup-suite
 
 bench:
-	$(SETUP) test/bench/run
+	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/run
+	$(SETUP) test/bench/decision
 
 instructions:
 	$(SETUP) test/bench/instructions
