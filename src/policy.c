@@ -320,26 +320,29 @@ may_override(const PolicyQuestion *question)
 	return question->purpose.overrides && !question->purpose.direct_marketing;
 }
 
+static const char *
+role_name(void)
+{
+	return GetUserNameFromId(GetUserId(), false);
+}
+
 /* Raises the error unless the session may claim the purpose. */
 static void
 require_claim(const PolicyQuestion *question)
 {
-	const char *role;
-
 	if (!question->purpose.known)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
 				 errmsg("purpose \"%s\" does not exist", question->name),
 				 errhint("Set gdpr.purpose to a purpose of table gdpr.purpose.")));
-	role = GetUserNameFromId(GetUserId(), false);
 	if (!is_granted(question))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
 				 errmsg("purpose \"%s\" is not granted to role \"%s\"",
-						question->name, role),
+						question->name, role_name()),
 				 errhint("An officer can grant it: SELECT gdpr.grant_purpose(%s, %s).",
 						 quote_literal_cstr(question->name),
-						 quote_literal_cstr(role))));
+						 quote_literal_cstr(role_name()))));
 	if (lacks_actor(question))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
@@ -349,10 +352,10 @@ require_claim(const PolicyQuestion *question)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_PURPOSE),
 				 errmsg("role \"%s\" may not override what persons decided on purpose \"%s\"",
-						role, question->name),
+						role_name(), question->name),
 				 errhint("RESET gdpr.override_reason. An officer can grant it, but never for direct marketing: SELECT gdpr.grant_purpose(%s, %s, override => true).",
 						 quote_literal_cstr(question->name),
-						 quote_literal_cstr(role))));
+						 quote_literal_cstr(role_name()))));
 }
 
 /* ---------- the decision ---------- */
@@ -441,7 +444,7 @@ refuse_count(const PolicyQuestion *question, int cap, const char *where,
 			 errmsg("more than %d persons would be revealed %s for purpose \"%s\"",
 					cap, where, question->name),
 			 errdetail("So many may be revealed to role \"%s\".",
-					   GetUserNameFromId(GetUserId(), false)),
+					   role_name()),
 			 errhint("%s", hint)));
 }
 

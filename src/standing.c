@@ -47,7 +47,7 @@ enum FlagColumn
 
 /* Look-ups before everything is read: at least, and for each page. */
 #define LOOKUPS_AT_LEAST	32
-#define LOOKUPS_PER_PAGE	3
+#define LOOKUPS_PER_PAGE	1
 
 /* One row of gdpr.consent */
 typedef struct Consent
@@ -166,9 +166,9 @@ add_consent(Facts *facts, const StandingQuestion *question, Relation rel,
 			HeapTuple tuple)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	bool		isnull;
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
 	Consent    *consent;
-	TimestampTz expires;
 
 	if (facts->nconsents == facts->max_consents)
 	{
@@ -177,17 +177,16 @@ add_consent(Facts *facts, const StandingQuestion *question, Relation rel,
 			palloc(sizeof(Consent) * facts->max_consents) :
 			repalloc(facts->consents, sizeof(Consent) * facts->max_consents);
 	}
+	heap_deform_tuple(tuple, desc, values, nulls);
 	consent = &facts->consents[facts->nconsents++];
-	consent->channel = get_text(rel, tuple, C_CHANNEL);
-	consent->topic = get_text(rel, tuple, C_TOPIC);
-	consent->permits =
-		DatumGetBool(heap_getattr(tuple, C_PERMITS, desc, &isnull)) && !isnull;
-	consent->since = get_number(rel, tuple, C_SINCE, &isnull);
+	consent->channel = TextDatumGetCString(values[C_CHANNEL - 1]);
+	consent->topic = TextDatumGetCString(values[C_TOPIC - 1]);
+	consent->permits = DatumGetBool(values[C_PERMITS - 1]);
+	consent->since = DatumGetTimestampTz(values[C_SINCE - 1]);
 	consent->valid = consent->permits &&
-		consent->since >= question->consents_from;
-	expires = get_number(rel, tuple, C_EXPIRES, &isnull);
-	if (!isnull && expires <= GetCurrentTimestamp())
-		consent->valid = false;
+		consent->since >= question->consents_from &&
+		(nulls[C_EXPIRES - 1] ||
+		 DatumGetTimestampTz(values[C_EXPIRES - 1]) > GetCurrentTimestamp());
 }
 
 static void
@@ -447,55 +446,72 @@ load_flags(StandingMemo *memo, const StandingQuestion *question,
 	return fits;
 }
 
+/* Is it about the channel and topic that are asked for? */
 static bool
-note_consents(StandingMemo *memo, const StandingQuestion *question,
-			  uint64 person, const Facts *facts)
+is_relevant(const StandingQuestion *question, const Consent *consent)
 {
-	if (facts->nconsents == 0 ||
-		person_map_get(memo->known, person) != KNOWN_NOTHING)
-		return true;
-	return person_map_set(memo->known, person,
-						  judge_consents(question, facts) == STANDING_PERMITTED ?
-						  KNOWN_PERMITTED : KNOWN_DENIED);
+	return (question->channel == NULL ||
+			covers(consent->channel, question->channel)) &&
+		(question->topic == NULL || covers(consent->topic, question->topic));
 }
 
-/* The consents for the purpose, one person after the other. */
+/*
+ * Consents come in any order.  Those of a person that lead to the same answer
+ * each by itself lead to it together: if all deny, there is none to stand; if
+ * all permit, none refuses everything that is asked for.
+ */
+static bool
+note_consent(StandingMemo *memo, const StandingQuestion *question,
+			 uint64 person, const Facts *facts)
+{
+	int			known = person_map_get(memo->known, person);
+	int			alone = judge_consents(question, facts) == STANDING_PERMITTED ?
+		KNOWN_PERMITTED : KNOWN_DENIED;
+
+	if (known == alone)
+		return true;
+	return person_map_set(memo->known, person,
+						  known == KNOWN_NOTHING ? alone : KNOWN_BY_LOOKUP);
+}
+
+/*
+ * The table is read as it lies, with the consents for other purposes: by the
+ * index, each row would be looked for by itself.
+ */
 static bool
 load_consents(StandingMemo *memo, const StandingQuestion *question,
 			  const Tables *tables)
 {
 	Relation	rel = tables->consents;
-	Relation	index = index_open(key_index(rel), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
+										  tables->snapshot, 0, NULL);
 	Facts		facts = {0};
-	uint64		person = 0;
-	ScanKeyData key;
-	SysScanDesc scan;
+	Consent		consent;
 	HeapTuple	tuple;
 	bool		fits = true;
 
-	ScanKeyInit(&key, C_PURPOSE, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(question->purpose));
-	scan = systable_beginscan_ordered(rel, index, tables->snapshot, 1, &key);
-	while (fits && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	facts.consents = &consent;
+	facts.max_consents = 1;
+	while (fits && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
+		MemoryContext before;
 		bool		isnull;
-		uint64		subject = (uint64) get_number(rel, tuple, C_SUBJECT, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
-		if (subject != person)
-		{
-			fits = note_consents(memo, question, person, &facts);
-			person = subject;
-			MemoryContextReset(memo->scratch);
-			memset(&facts, 0, sizeof(facts));
-		}
+		if (DatumGetInt32(heap_getattr(tuple, C_PURPOSE, RelationGetDescr(rel),
+									   &isnull)) != question->purpose)
+			continue;
+		before = MemoryContextSwitchTo(memo->scratch);
+		MemoryContextReset(memo->scratch);
+		facts.nconsents = 0;
 		add_consent(&facts, question, rel, tuple);
 		MemoryContextSwitchTo(before);
+		if (is_relevant(question, &consent))
+			fits = note_consent(memo, question,
+								(uint64) get_number(rel, tuple, C_SUBJECT, &isnull),
+								&facts);
 	}
-	fits = fits && note_consents(memo, question, person, &facts);
-	systable_endscan_ordered(scan);
-	index_close(index, NoLock);
+	systable_endscan(scan);
 	return fits;
 }
 
