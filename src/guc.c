@@ -22,6 +22,7 @@ char	   *guc_topic = NULL;
 char	   *guc_actor = NULL;
 char	   *guc_override_reason = NULL;
 char	   *guc_source = NULL;
+uint64		guc_question_version = 1;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
@@ -37,6 +38,13 @@ assign_physical(bool newval, void *extra)
 {
 	if (newval != guc_physical)
 		ResetPlanCache();
+}
+
+/* What the session asks its data for has changed. */
+static void
+assign_question(const char *newval, void *extra)
+{
+	guc_question_version++;
 }
 
 void
@@ -87,7 +95,7 @@ guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   0,
-							   NULL, NULL, NULL);
+							   NULL, assign_question, NULL);
 
 	/*
 	 * Consent may be given for some channels or topics only: whoever asks
@@ -100,7 +108,7 @@ guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   0,
-							   NULL, NULL, NULL);
+							   NULL, assign_question, NULL);
 	DefineCustomStringVariable("gdpr.topic",
 							   "Topic on which persons are to be addressed.",
 							   "Narrows gdpr.purpose to persons who permit that. Empty: any topic.",
@@ -108,7 +116,7 @@ guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   0,
-							   NULL, NULL, NULL);
+							   NULL, assign_question, NULL);
 
 	/*
 	 * Behind a connection pool all sessions are one role: the application

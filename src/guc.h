@@ -16,6 +16,10 @@ extern char *guc_actor;
 extern char *guc_override_reason;
 extern char *guc_source;
 extern bool guc_physical;
+
+/* Moves whenever gdpr.purpose, gdpr.channel or gdpr.topic may have changed. */
+extern uint64 guc_question_version;
+
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;

@@ -59,6 +59,7 @@ struct PolicyQuestion
 
 static MemoryContext policy_context = NULL;
 static PolicyQuestion *session_question = NULL;
+static uint64 session_version = 0;	/* of the settings it was made from */
 static PolicyQuestion **view_questions = NULL;
 static int	nview_questions = 0;
 static PolicyQuestion *other_questions[OTHER_QUESTIONS];
@@ -151,10 +152,13 @@ set_question(PolicyQuestion *question, const char *purpose,
 PolicyQuestion *
 policy_session(void)
 {
+	if (likely(session_version == guc_question_version))
+		return session_question;
 	if (session_question == NULL)
 		session_question = make_question();
 	if (!is_question(session_question, guc_purpose, guc_channel, guc_topic))
 		set_question(session_question, guc_purpose, guc_channel, guc_topic);
+	session_version = guc_question_version;
 	return session_question;
 }
 
