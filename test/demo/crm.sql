@@ -172,10 +172,12 @@ SELECT row_number() OVER (ORDER BY c.id, n), c.id,
 FROM crm.contact AS c
 CROSS JOIN LATERAL generate_series(1, pg_temp.dice(c.id || 'messages', 4)) AS n;
 
--- The application's role, and one of somebody who has no business with people.
+-- The application's role, one of somebody who has no business with people, and two that have some.
 CREATE ROLE crm_app LOGIN;
 CREATE ROLE crm_stock LOGIN;
-GRANT USAGE ON SCHEMA crm TO crm_app, crm_stock;
+CREATE ROLE crm_support LOGIN;
+CREATE ROLE crm_marketing LOGIN;
+GRANT USAGE ON SCHEMA crm TO crm_app, crm_stock, crm_support, crm_marketing;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crm TO crm_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA crm TO crm_stock;
 
