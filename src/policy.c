@@ -34,14 +34,6 @@
 #define VIEW_QUESTIONS	1000	/* at most, in a session */
 #define OTHER_QUESTIONS	32		/* that are kept */
 
-/* Persons, counted for what the client sent, which may be many statements */
-typedef struct PolicyCount
-{
-	TimestampTz sent;			/* when */
-	PersonMap  *persons;
-	int64		n;
-} PolicyCount;
-
 struct PolicyQuestion
 {
 	MemoryContext context;		/* of what is read */
@@ -59,7 +51,10 @@ struct PolicyQuestion
 	bool		overriding;
 	StandingQuestion asked;
 	StandingMemo *memo;
-	PolicyCount revealed;
+	/* counted for what the client sent, which may be many statements */
+	TimestampTz counted_for;
+	PersonMap  *counted;
+	int64		ncounted;
 };
 
 static MemoryContext policy_context = NULL;
@@ -72,7 +67,6 @@ static uint64 uses = 0;
 static uint64 memberships = 1;
 static StandingMemo *restricted_memo = NULL;
 static uint64 restricted_statement = 0;
-static PolicyCount session_revealed;	/* whatever the purpose */
 
 static void
 membership_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -129,6 +123,7 @@ make_question(void)
 	question = MemoryContextAllocZero(policy_context, sizeof(PolicyQuestion));
 	question->context = context;
 	question->memo = standing_memo_create(policy_context);
+	question->counted = person_map_create(policy_context);
 	question->name = MemoryContextStrdup(policy_context, "");
 	return question;
 }
@@ -444,34 +439,16 @@ policy_standing(PolicyQuestion *question, uint64 person)
 	return standing_find(&question->asked, person);
 }
 
-/* One more person, unless it was counted already: then false. */
-static bool
-count_person(PolicyCount *count, uint64 person)
-{
-	if (count->persons == NULL)
-		count->persons = person_map_create(policy_context);
-	if (count->sent != GetCurrentStatementStartTimestamp())
-	{
-		person_map_reset(count->persons, (Size) work_mem * 1024);
-		count->n = 0;
-		count->sent = GetCurrentStatementStartTimestamp();
-	}
-	if (person_map_get(count->persons, person) != 0)
-		return false;
-	/* if there is no room to remember it, it counts each time */
-	(void) person_map_set(count->persons, person, 1);
-	count->n++;
-	return true;
-}
-
 static void
-refuse_count(int cap, const char *what, const char *hint)
+refuse_count(const PolicyQuestion *question, int cap, const char *where,
+			 const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_GDPR_CAP),
-			 errmsg("more than %d persons would be revealed %s", cap, what),
+			 errmsg("more than %d persons would be revealed %s for purpose \"%s\"",
+					cap, where, question->name),
 			 errdetail("So many may be revealed to role \"%s\".",
-					   GetUserNameFromId(GetUserId(), false)),
+					   role_name()),
 			 errhint("%s", hint)));
 }
 
@@ -479,25 +456,29 @@ void
 policy_count(PolicyQuestion *question, uint64 person)
 {
 	const Purpose *purpose = &question->purpose;
+	int			cap = guc_max_subjects_per_statement;
 
-	if (guc_max_subjects_per_statement >= 0 &&
-		count_person(&session_revealed, person) &&
-		session_revealed.n > guc_max_subjects_per_statement)
-		refuse_count(guc_max_subjects_per_statement, "by one statement",
-					 "Ask for fewer persons. A superuser can allow more: gdpr.max_subjects_per_statement.");
-	if ((purpose->statement_cap < 0 && purpose->hour_cap < 0) ||
-		!count_person(&question->revealed, person))
+	if (purpose->statement_cap >= 0 && (cap < 0 || purpose->statement_cap < cap))
+		cap = purpose->statement_cap;
+	if (cap < 0 && purpose->hour_cap < 0)
 		return;
-	if (purpose->statement_cap >= 0 &&
-		question->revealed.n > purpose->statement_cap)
-		refuse_count(purpose->statement_cap,
-					 psprintf("by one statement for purpose \"%s\"",
-							  question->name),
-					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
+	if (question->counted_for != GetCurrentStatementStartTimestamp())
+	{
+		person_map_reset(question->counted, (Size) work_mem * 1024);
+		question->ncounted = 0;
+		question->counted_for = GetCurrentStatementStartTimestamp();
+	}
+	if (person_map_get(question->counted, person) != 0)
+		return;
+	/* if there is no room to remember it, it counts each time */
+	(void) person_map_set(question->counted, person, 1);
+	question->ncounted++;
+	if (cap >= 0 && question->ncounted > cap)
+		refuse_count(question, cap, "by one statement",
+					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
 	if (purpose->hour_cap >= 0 &&
 		!quota_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
-		refuse_count(purpose->hour_cap,
-					 psprintf("in an hour for purpose \"%s\"", question->name),
+		refuse_count(question, purpose->hour_cap, "in an hour",
 					 "Wait, or ask an officer to allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
 }
 
