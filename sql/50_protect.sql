@@ -705,8 +705,11 @@ CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     dropped oid[] := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() d
-                           WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0);
+                           WHERE d.object_type IN ('table', 'view') AND NOT d.is_temporary);
 BEGIN
+    IF dropped = '{}' THEN
+        RETURN;
+    END IF;
     DELETE FROM gdpr.former_number f WHERE f.relation = ANY (dropped);
     DELETE FROM gdpr.purpose_view v WHERE v.view = ANY (dropped) OR v.relation = ANY (dropped);
     DELETE FROM gdpr.mapped_check k WHERE k.relation = ANY (dropped);
@@ -720,8 +723,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION gdpr.on_drop() IS 'takes dropped tables out of the data map';
 REVOKE ALL ON FUNCTION gdpr.on_drop() FROM PUBLIC;
-CREATE EVENT TRIGGER gdpr_on_drop ON sql_drop
-    WHEN TAG IN ('DROP TABLE', 'DROP VIEW', 'DROP SCHEMA', 'DROP OWNED') EXECUTE FUNCTION gdpr.on_drop();
+-- whatever the command: a view also goes with a column, a function or a type that it needs
+CREATE EVENT TRIGGER gdpr_on_drop ON sql_drop EXECUTE FUNCTION gdpr.on_drop();
 COMMENT ON EVENT TRIGGER gdpr_on_drop IS 'takes dropped tables out of the data map';
 
 -- Finding people ---------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ CREATE FUNCTION gdpr.create_view(view text, relation regclass, purpose text, cha
 DECLARE
     parts text[] := parse_ident(view);
     columns name[];
+    root regclass;
     owner name := (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation);
 BEGIN
     IF view IS NULL OR relation IS NULL OR purpose IS NULL THEN
@@ -52,8 +53,10 @@ BEGIN
             USING ERRCODE = 'invalid_name', HINT = 'Name its schema: no search path is used.';
     END IF;
     IF NOT EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = create_view.relation AND t.protected) THEN
-        RAISE EXCEPTION 'table % is not protected', relation
-            USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.protect(%L).', relation);
+        SELECT t.relation INTO root FROM gdpr.mapped_member m JOIN gdpr.mapped_table t ON t.id = m.table_id WHERE m.relation = create_view.relation;
+        RAISE EXCEPTION '%', CASE WHEN root IS NULL THEN format('table %s is not protected', relation) ELSE format('table %s is a part of table %s', relation, root) END
+            USING ERRCODE = 'GD006', HINT = CASE WHEN root IS NULL THEN format('First CALL gdpr.protect(%L).', relation)
+                                                 ELSE format('SELECT gdpr.create_view(%L, %L, purpose => %L, …).', view, root, purpose) END;
     END IF;
     IF NOT EXISTS (SELECT FROM gdpr.purpose p WHERE p.name = purpose) THEN
         RAISE EXCEPTION 'purpose "%" does not exist', purpose
@@ -132,7 +135,7 @@ DECLARE
 BEGIN
     FOR made IN SELECT v.* FROM gdpr.purpose_view v JOIN pg_event_trigger_ddl_commands() d
                     ON d.classid = 'pg_class'::regclass AND d.objid = v.relation ORDER BY v.view::oid LOOP
-        SELECT string_agg(c, ', ') INTO missing FROM unnest(gdpr.view_columns(made.relation, made.purpose)) c
+        SELECT string_agg(quote_ident(c), ', ') INTO missing FROM unnest(gdpr.view_columns(made.relation, made.purpose)) c
         WHERE c NOT IN (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = made.view AND a.attnum > 0 AND NOT a.attisdropped);
         IF missing IS NOT NULL THEN
             RAISE NOTICE 'view % does not have these columns of table %: %', made.view, made.relation, missing
@@ -153,6 +156,9 @@ DECLARE
     had_policies boolean;
     command text;
 BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
     IF NOT EXISTS (SELECT FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
                    WHERE r.relation = filter_rows.relation AND t.protected) THEN
         RAISE EXCEPTION 'table % is not protected', relation
@@ -162,6 +168,11 @@ BEGIN
         RAISE EXCEPTION 'rows of table % are filtered already', relation USING ERRCODE = 'duplicate_object';
     END IF;
     SELECT c.relrowsecurity INTO had_policies FROM pg_class c WHERE c.oid = relation;
+    IF NOT had_policies AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = relation) THEN
+        RAISE EXCEPTION 'table % has policies that are not in force, and would be', relation
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('First ALTER TABLE %s ENABLE ROW LEVEL SECURITY, or drop its policies.', relation);
+    END IF;
     -- restrictive policies only take rows away: without row security so far, everybody had all
     IF NOT had_policies THEN
         PERFORM gdpr.run_as_owner(relation, format('CREATE POLICY gdpr_filter_all ON %s USING (true)', relation));

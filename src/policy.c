@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -25,7 +26,6 @@
 
 #include "errors.h"
 #include "guc.h"
-#include "person_map.h"
 #include "policy.h"
 #include "purpose.h"
 #include "quota.h"
@@ -51,10 +51,6 @@ struct PolicyQuestion
 	bool		overriding;
 	StandingQuestion asked;
 	StandingMemo *memo;
-	/* counted for what the client sent, which may be many statements */
-	TimestampTz counted_for;
-	PersonMap  *counted;
-	int64		ncounted;
 };
 
 static MemoryContext policy_context = NULL;
@@ -123,7 +119,6 @@ make_question(void)
 	question = MemoryContextAllocZero(policy_context, sizeof(PolicyQuestion));
 	question->context = context;
 	question->memo = standing_memo_create(policy_context);
-	question->counted = person_map_create(policy_context);
 	question->name = MemoryContextStrdup(policy_context, "");
 	return question;
 }
@@ -455,31 +450,36 @@ refuse_count(const PolicyQuestion *question, int cap, const char *where,
 void
 policy_count(PolicyQuestion *question, uint64 person)
 {
+	static const char *const more_hint =
+		"Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.";
 	const Purpose *purpose = &question->purpose;
 	int			cap = guc_max_subjects_per_statement;
 
-	if (purpose->statement_cap >= 0 && (cap < 0 || purpose->statement_cap < cap))
-		cap = purpose->statement_cap;
-	if (cap < 0 && purpose->hour_cap < 0)
+	if (cap < 0 && purpose->statement_cap < 0 && purpose->hour_cap < 0)
 		return;
-	if (question->counted_for != GetCurrentStatementStartTimestamp())
+	if (IsParallelWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_CAP),
+				 errmsg("persons that are revealed with a cap are not counted in parallel workers"),
+				 errhint("SET max_parallel_workers_per_gather = 0.")));
+	if (!quota_statement_has(purpose->id, person))
 	{
-		person_map_reset(question->counted, (Size) work_mem * 1024);
-		question->ncounted = 0;
-		question->counted_for = GetCurrentStatementStartTimestamp();
+		if (purpose->statement_cap >= 0 &&
+			quota_statement_count(purpose->id) >= purpose->statement_cap)
+			refuse_count(question, purpose->statement_cap, "by one statement",
+						 more_hint);
+		if (cap >= 0 && !quota_statement_has(0, person) &&
+			quota_statement_count(0) >= cap)
+			refuse_count(question, cap, "by one statement", more_hint);
+		if (purpose->hour_cap >= 0 &&
+			!quota_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
+			refuse_count(question, purpose->hour_cap, "in an hour",
+						 "Wait, or ask an officer to allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
+		/* only now: whoever catches the error has not got the person */
+		quota_statement_add(purpose->id, person);
+		if (!quota_statement_has(0, person))
+			quota_statement_add(0, person);
 	}
-	if (person_map_get(question->counted, person) != 0)
-		return;
-	/* if there is no room to remember it, it counts each time */
-	(void) person_map_set(question->counted, person, 1);
-	question->ncounted++;
-	if (cap >= 0 && question->ncounted > cap)
-		refuse_count(question, cap, "by one statement",
-					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
-	if (purpose->hour_cap >= 0 &&
-		!quota_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
-		refuse_count(question, purpose->hour_cap, "in an hour",
-					 "Wait, or ask an officer to allow more: see gdpr.alter_purpose and gdpr.grant_purpose.");
 }
 
 bool

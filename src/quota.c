@@ -1,22 +1,29 @@
 /*
  * quota.c
- *		How many persons may be revealed to a role in an hour.
+ *		How many persons are revealed by one statement, and to a role in an hour.
+ *
+ * One statement is what the client sent, which may be many: a DO block, a
+ * function.  A person counts once for each purpose, whatever channel and topic
+ * it is asked for, and once for purpose 0, which stands for all of them.
  *
  * An hour slides by minutes: for each of the last 60 there is a counter.  The
  * same person counts once in a statement, and again in the next.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "quota.h"
 #include "datamap.h"
 #include "errors.h"
 #include "guc.h"
+#include "person_map.h"
 #include "purpose.h"
 
 #define QUOTA_ENTRIES		512		/* roles and purposes with a cap, in one hour */
@@ -37,7 +44,17 @@ typedef struct QuotaShared
 	QuotaEntry	entries[QUOTA_ENTRIES];
 } QuotaShared;
 
+typedef struct StatementCount
+{
+	int32		purpose;		/* 0: all of them */
+	int64		n;
+	PersonMap  *persons;		/* that were counted */
+} StatementCount;
+
 static QuotaShared *shared = NULL;
+static StatementCount *statement_counts = NULL;
+static int	nstatement_counts = 0;
+static TimestampTz counted_for = 0;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -75,6 +92,65 @@ quota_init(void)
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shared_memory;
 }
+
+/* ---------- of one statement ---------- */
+
+static StatementCount *
+statement_count(int32 purpose)
+{
+	StatementCount *count;
+	int			i;
+
+	if (counted_for != GetCurrentStatementStartTimestamp())
+	{
+		for (i = 0; i < nstatement_counts; i++)
+		{
+			person_map_reset(statement_counts[i].persons, (Size) work_mem * 1024);
+			statement_counts[i].n = 0;
+		}
+		counted_for = GetCurrentStatementStartTimestamp();
+	}
+	for (i = 0; i < nstatement_counts; i++)
+		if (statement_counts[i].purpose == purpose)
+			return &statement_counts[i];
+	if (statement_counts == NULL)
+		statement_counts = MemoryContextAlloc(TopMemoryContext,
+											  sizeof(StatementCount));
+	else
+		statement_counts = repalloc(statement_counts, sizeof(StatementCount) *
+									(nstatement_counts + 1));
+	count = &statement_counts[nstatement_counts];
+	count->purpose = purpose;
+	count->n = 0;
+	count->persons = person_map_create(TopMemoryContext);
+	nstatement_counts++;
+	person_map_reset(count->persons, (Size) work_mem * 1024);
+	return count;
+}
+
+int64
+quota_statement_count(int32 purpose)
+{
+	return statement_count(purpose)->n;
+}
+
+bool
+quota_statement_has(int32 purpose, uint64 person)
+{
+	return person_map_get(statement_count(purpose)->persons, person) != 0;
+}
+
+void
+quota_statement_add(int32 purpose, uint64 person)
+{
+	StatementCount *count = statement_count(purpose);
+
+	/* if there is no room to remember it, it counts each time */
+	(void) person_map_set(count->persons, person, 1);
+	count->n++;
+}
+
+/* ---------- of an hour ---------- */
 
 /* The counters of a role and purpose, made if need be; NULL: there is no room. */
 static QuotaEntry *

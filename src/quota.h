@@ -1,7 +1,7 @@
 /*
  * quota.h
- *		How many persons may be revealed: to a role in an hour, and without
- *		parallel workers, which would count apart.
+ *		How many persons are revealed by one statement, and to a role in an hour;
+ *		without parallel workers, which would count apart.
  */
 #ifndef GDPR_QUOTA_H
 #define GDPR_QUOTA_H
@@ -12,6 +12,14 @@
 
 /* Called once from _PG_init, under shared_preload_libraries. */
 extern void quota_init(void);
+
+/*
+ * The persons that the client's statement has revealed so far for a purpose,
+ * 0: for any.  One that there was no room to remember is counted again.
+ */
+extern int64 quota_statement_count(int32 purpose);
+extern bool quota_statement_has(int32 purpose, uint64 person);
+extern void quota_statement_add(int32 purpose, uint64 person);
 
 /*
  * One more person is revealed to a role for a purpose of this database; false

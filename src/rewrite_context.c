@@ -4,10 +4,13 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 
 #include "rewrite_internal.h"
@@ -119,6 +122,39 @@ context_in(Node *qual, Index varno, const TableMap *map)
 	return context;
 }
 
+/*
+ * What a view is for that rows are inserted through.  Its conditions are not in
+ * the query, but its entry in the range table stays, for its privileges.
+ */
+static const char *
+context_of_target(const Query *query, const TableMap *map)
+{
+	const char *context = NULL;
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		const RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		Relation	view;
+		Query	   *definition;
+		RangeTblRef *from;
+
+		if (rte->rtekind != RTE_RELATION || rte->relkind != RELKIND_VIEW)
+			continue;
+		view = table_open(rte->relid, AccessShareLock);
+		definition = get_view_query(view);
+		from = list_length(definition->jointree->fromlist) == 1 ?
+			linitial(definition->jointree->fromlist) : NULL;
+		if (from != NULL && IsA(from, RangeTblRef) &&
+			rewrite_rte_map(rt_fetch(from->rtindex, definition->rtable)) == map)
+			context = context_in(definition->jointree->quals, from->rtindex, map);
+		table_close(view, NoLock);
+		if (context != NULL)
+			break;
+	}
+	return context;
+}
+
 const char *
 rewrite_context(const Query *query, Index varno)
 {
@@ -132,5 +168,10 @@ rewrite_context(const Query *query, Index varno)
 	context = context_in((Node *) rte->securityQuals, varno, map);
 	if (context == NULL && query->jointree != NULL)
 		context = context_in(query->jointree->quals, varno, map);
+	if (context == NULL && query->commandType == CMD_INSERT &&
+		((int) varno == query->resultRelation ||
+		 (query->onConflict != NULL &&
+		  query->onConflict->exclRelIndex == (int) varno)))
+		context = context_of_target(query, map);
 	return context;
 }
