@@ -150,9 +150,6 @@ SELECT gdpr.expire_consent(:p4, 'rec study') AS r3 \gset
 SELECT gdpr.consent_record(:'r1') -> 'dpv:hasStatus' AS status;
 SELECT gdpr.invalidate_consent(:'r2', 'no notice was shown') AS r4 \gset
 SELECT r -> 'dpv:hasStatus' AS status, types, by FROM gdpr.consent_record(:'r1') r, rec.events(r);
--- only an end, without a consent
-SELECT gdpr.expire_consent(:p4, 'rec bare') AS r5 \gset
-SELECT gdpr.consent_record(:'r5') -> 'dpv:hasStatus' AS status;
 -- a notice that asks for renewal
 SELECT gdpr.give_consent(:p5, 'rec bare', expires_at => 'infinity', occurred_at => '2024-01-01') AS r6 \gset
 BEGIN;

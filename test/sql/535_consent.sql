@@ -5,6 +5,7 @@ SELECT current_database() AS before \gset
 CREATE DATABASE consent_regress;
 \c consent_regress
 SET client_min_messages = warning;
+SET intervalstyle = postgres;
 CREATE EXTENSION gdpr;
 SELECT gdpr.create_keystore() IS NOT NULL AS ok;
 CREATE ROLE cn_app; CREATE ROLE cn_team; CREATE ROLE cn_member IN ROLE cn_team; CREATE ROLE cn_apart NOINHERIT IN ROLE cn_team;
