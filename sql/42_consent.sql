@@ -251,11 +251,12 @@ BEGIN
         RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     PERFORM gdpr.assert_same_purpose(event);
-    RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, clock_timestamp(), NULL, NULL, event.notice,
+    -- it takes the place of that consent: one that was given later stands
+    RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, event.occurred_at, NULL, NULL, event.notice,
                                gdpr.consent_details(NULL, NULL, reason, record));
 END $$;
 COMMENT ON FUNCTION gdpr.invalidate_consent(uuid, text) IS
-    'records that a consent was not validly given (not informed, not free, not shown): it does not count from now on';
+    'records that a consent was not validly given (not informed, not free, not shown): it never counted, and one that was given later does';
 REVOKE ALL ON FUNCTION gdpr.invalidate_consent(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.expire_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL) RETURNS uuid

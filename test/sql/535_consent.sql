@@ -409,7 +409,7 @@ CALL cn.begin(141); SELECT subject AS p FROM cn.number WHERE id = 141 \gset
 SELECT count(gdpr.request_consent(:p, 'news', 'email')), count(gdpr.request_consent(:p, 'soft'));
 SELECT purpose, channel, status, valid FROM gdpr.consent_at(:p);
 SELECT gdpr.standing(:p, 'news', 'email'), gdpr.standing(:p, 'soft');
--- invalid from when on it is found to be; what was, was
+-- invalid from the start, as is known now; a consent that was given later stands
 SELECT gdpr.give_consent(:p, 'news', occurred_at => '2024-06-01') AS record \gset
 SELECT gdpr.invalidate_consent(:'record', NULL);
 SELECT gdpr.invalidate_consent(:'record', '');
@@ -417,6 +417,8 @@ SELECT gdpr.invalidate_consent(:'record', 'the box was ticked') AS event \gset
 SELECT gdpr.invalidate_consent(:'event', 'not a consent itself');
 SELECT gdpr.standing(:p, 'news'), (SELECT status || ' ' || valid FROM gdpr.consent_at(:p) WHERE purpose = 'news' AND channel IS NULL) AS today,
        (SELECT status || ' ' || valid FROM gdpr.consent_at(:p, '2024-06-02') WHERE purpose = 'news' AND channel IS NULL) AS then;
+SELECT gdpr.give_consent(:p, 'news', occurred_at => '2024-07-01') IS NOT NULL AS later, gdpr.give_consent(:p, 'news', occurred_at => '2024-05-01') AS earlier \gset
+SELECT gdpr.invalidate_consent(:'earlier', 'not informed') IS NOT NULL AS invalidated, gdpr.standing(:p, 'news');
 SELECT details - 'record' AS details, details->>'record' = :'record' AS names_it FROM gdpr.consent_history(:p) WHERE status = 'invalidated';
 
 -- Double opt-in --------------------------------------------------------------------------------------
