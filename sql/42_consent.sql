@@ -151,6 +151,8 @@ BEGIN
         END IF;
     END IF;
 
+    -- what came with the connection was not verified
+    PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
     INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
                                     source, notice, recorded_by, actor, details)
     VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
@@ -173,6 +175,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) IS 'what is sealed with an event: that of it which is given; NULL if nothing is';
 REVOKE ALL ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_same_purpose(event gdpr.consent_event) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM gdpr.purpose p WHERE p.id = event.purpose_id) THEN
+        RAISE EXCEPTION 'purpose "%" was dropped', event.purpose
+            USING ERRCODE = 'GD004', HINT = 'What was decided on it does not hold for another purpose of its name.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_same_purpose(gdpr.consent_event) IS
+    'raises an error unless the purpose that an event is about still exists';
+REVOKE ALL ON FUNCTION gdpr.assert_same_purpose(gdpr.consent_event) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.give_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL,
                                   source text DEFAULT NULL, notice text DEFAULT NULL, proof jsonb DEFAULT NULL,
@@ -238,6 +252,7 @@ BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE EXCEPTION 'reason is NULL or empty' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    PERFORM gdpr.assert_same_purpose(event);
     RETURN gdpr.record_consent(event.subject, event.purpose, 'invalidated', event.channel, event.topic, clock_timestamp(), NULL, NULL, event.notice,
                                gdpr.consent_details(NULL, NULL, reason, record));
 END $$;
@@ -290,6 +305,7 @@ BEGIN
             USING ERRCODE = 'no_data_found', HINT = 'Ask again: SELECT gdpr.request_consent(…).';
     END IF;
     SELECT * INTO STRICT event FROM gdpr.consent_event e WHERE e.id = request.event;
+    PERFORM gdpr.assert_same_purpose(event);
     RETURN gdpr.record_consent(event.subject, event.purpose, 'given', event.channel, event.topic, clock_timestamp(), event.expires_at,
                                coalesce(source, event.source), event.notice,
                                coalesce(gdpr.consent_details(proof), '{}') || jsonb_build_object('request', event.id));

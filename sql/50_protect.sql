@@ -22,10 +22,20 @@ CREATE FUNCTION gdpr.guard_truncate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     restricted bigint;
+    number bigint;
+    -- values of other persons than the row's
+    has_others boolean := EXISTS (SELECT FROM gdpr.mapped_relation r JOIN gdpr.mapped_column c ON c.table_id = r.table_id
+                                  WHERE r.relation = TG_RELID AND c.via <> 0);
 BEGIN
-    FOR restricted IN SELECT DISTINCT f.subject FROM gdpr.flag f WHERE f.kind = 'r' LOOP
+    FOR restricted, number IN
+        SELECT f.subject, f.subject FROM gdpr.flag f WHERE f.kind = 'r'
+        UNION
+        SELECT f.subject, a.number FROM gdpr.flag f JOIN gdpr.subject_alias a ON a.subject = f.subject WHERE f.kind = 'r' AND has_others
+    LOOP
         IF EXISTS (SELECT FROM gdpr.run_as_owner(TG_RELID::regclass, format(
-                       'SELECT 1 FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1', TG_RELID::regclass), restricted)) THEN
+                       'SELECT 1 FROM ONLY %s WHERE ' || CASE WHEN has_others THEN 'gdpr.subject_numbers(gdpr_sealed) @> ARRAY[$1]'
+                                                              ELSE 'gdpr.subject_number(gdpr_sealed) = $1' END || ' LIMIT 1',
+                       TG_RELID::regclass), number)) THEN
             RAISE EXCEPTION 'cannot truncate table %: it has rows of a person whose data''s processing is restricted', TG_RELID::regclass
                 USING ERRCODE = 'GD008', DETAIL = format('Art. 18 GDPR: the data may only be stored. It is person %s.', restricted),
                       HINT = 'DELETE the rows of the others.';

@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "alias.h"
 #include "audit.h"
 #include "check.h"
 #include "errors.h"
@@ -289,6 +290,42 @@ require_unrestricted(Relation rel, uint64 person)
 					   person),
 			 errhint("An officer can lift the restriction, after the person was informed: SELECT gdpr.lift_restriction(" UINT64_FORMAT ", informed_at => ...).",
 					 person)));
+}
+
+/*
+ * A value of another person than the row's is given to a third with its link:
+ * it would be changed.
+ */
+static void
+require_unrestricted_links(GuardRow *row)
+{
+	int			i;
+
+	for (i = 1; row->old != NULL && i < row->table->nlinks; i++)
+	{
+		LinkMap    *link = &row->table->links[i];
+
+		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
+								row->old_values, row->old_isnull))
+			require_unrestricted(row->rel,
+								 alias_person(guard_old_column_person(row, link->via, -1)));
+	}
+}
+
+/* The same of all whose values a row has that is to be deleted. */
+static void
+require_all_unrestricted(Relation rel, const uint8 *buf, size_t len)
+{
+	size_t		offset = 0;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		return;
+	require_unrestricted(rel, sealed_person(header.number));
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+		if (segment.via != 0)
+			require_unrestricted(rel, alias_person(sealed_person(segment.number)));
 }
 
 /* What forget() erases of a row. */
@@ -710,7 +747,10 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 		move_leaves(row.rel, row.table, row.old_values, row.old_isnull,
 					row.values, row.isnull);
 	if (application && !row.insert && !row.moved)
+	{
 		require_unrestricted(row.rel, guard_old_person(&row));
+		require_unrestricted_links(&row);
+	}
 	if (decide_states(&row, application))
 	{
 		require_not_null(&row);
@@ -780,22 +820,20 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 	TriggerData *trigger = trigger_data(fcinfo);
 	TableMap   *table = datamap_lookup(RelationGetRelid(trigger->tg_relation));
 	Datum		sealed;
-	bool		isnull;
-	uint64		person = 0;
+	bool		isnull = true;
 
 	if (table != NULL)
-	{
 		sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
 							  RelationGetDescr(trigger->tg_relation), &isnull);
-		if (!isnull)
-		{
-			bytea	   *envelope = DatumGetByteaPP(sealed);
+	if (!isnull)
+	{
+		bytea	   *envelope = DatumGetByteaPP(sealed);
+		const uint8 *buf = (uint8 *) VARDATA_ANY(envelope);
+		size_t		len = VARSIZE_ANY_EXHDR(envelope);
 
-			person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
-									   VARSIZE_ANY_EXHDR(envelope));
-		}
+		if (guard_mode().task != GUARD_FORGET ||
+			guard_mode().person != sealed_row_person(buf, len))
+			require_all_unrestricted(trigger->tg_relation, buf, len);
 	}
-	if (guard_mode().task != GUARD_FORGET || guard_mode().person != person)
-		require_unrestricted(trigger->tg_relation, person);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -7,6 +7,7 @@
 #include "common/base64.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 
 #include "alias.h"
@@ -40,6 +41,19 @@ question_of_args(FunctionCallInfo fcinfo, int first)
 		if (!PG_ARGISNULL(first + i))
 			texts[i] = text_to_cstring(PG_GETARG_TEXT_PP(first + i));
 	return policy_question(texts[0], texts[1], texts[2]);
+}
+
+/*
+ * Is an argument the same in every call?  A parameter is not: PL/pgSQL goes on
+ * with the same expression when its variables have changed.
+ */
+static bool
+is_constant(FmgrInfo *flinfo, int arg)
+{
+	const FuncExpr *call = (const FuncExpr *) flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) &&
+		arg < list_length(call->args) && IsA(list_nth(call->args, arg), Const);
 }
 
 static bool
@@ -90,9 +104,8 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 
 	/* a view's, which are constants */
 	if (!PG_ARGISNULL(1) && question == NULL &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 1) &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 2) &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 3))
+		is_constant(fcinfo->flinfo, 1) && is_constant(fcinfo->flinfo, 2) &&
+		is_constant(fcinfo->flinfo, 3))
 	{
 		PolicyQuestion *asked = question_of_args(fcinfo, 1);
 

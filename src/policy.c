@@ -51,11 +51,22 @@ struct PolicyQuestion
 	bool		overriding;
 	StandingQuestion asked;
 	StandingMemo *memo;
-	/* counted for what the client sent, which may be many statements */
-	TimestampTz counted_for;
-	PersonMap  *counted;
-	int64		ncounted;
 };
+
+/*
+ * The persons that were revealed for a purpose, whatever the channel and
+ * topic, by what the client sent, which may be many statements.
+ */
+typedef struct RevealCount
+{
+	int32		purpose;		/* or ALL_PURPOSES */
+	TimestampTz counted_for;
+	PersonMap  *persons;
+	int64		n;
+	struct RevealCount *next;
+} RevealCount;
+
+#define ALL_PURPOSES	(-1)
 
 static MemoryContext policy_context = NULL;
 static PolicyQuestion *session_question = NULL;
@@ -64,6 +75,7 @@ static int	nview_questions = 0;
 static PolicyQuestion *other_questions[OTHER_QUESTIONS];
 static uint64 uses = 0;
 static uint64 memberships = 1;
+static RevealCount *reveal_counts = NULL;
 static StandingMemo *restricted_memo = NULL;
 static uint64 restricted_statement = 0;
 
@@ -122,7 +134,6 @@ make_question(void)
 	question = MemoryContextAllocZero(policy_context, sizeof(PolicyQuestion));
 	question->context = context;
 	question->memo = standing_memo_create(policy_context);
-	question->counted = person_map_create(policy_context);
 	question->name = MemoryContextStrdup(policy_context, "");
 	return question;
 }
@@ -445,30 +456,58 @@ refuse_count(const PolicyQuestion *question, int cap, const char *where,
 			 errhint("%s", hint)));
 }
 
+static RevealCount *
+find_reveal_count(int32 purpose)
+{
+	RevealCount *count;
+
+	for (count = reveal_counts; count != NULL; count = count->next)
+		if (count->purpose == purpose)
+			return count;
+	count = MemoryContextAllocZero(policy_context, sizeof(RevealCount));
+	count->purpose = purpose;
+	count->persons = person_map_create(policy_context);
+	count->next = reveal_counts;
+	reveal_counts = count;
+	return count;
+}
+
+/* False: the person was counted already.  An error for more than cap. */
+static bool
+count_reveal(const PolicyQuestion *question, int32 purpose, uint64 person,
+			 int cap)
+{
+	RevealCount *count = find_reveal_count(purpose);
+
+	if (count->counted_for != GetCurrentStatementStartTimestamp())
+	{
+		person_map_reset(count->persons, (Size) work_mem * 1024);
+		count->n = 0;
+		count->counted_for = GetCurrentStatementStartTimestamp();
+	}
+	if (person_map_get(count->persons, person) != 0)
+		return false;
+	/* if there is no room to remember it, it counts each time */
+	(void) person_map_set(count->persons, person, 1);
+	count->n++;
+	if (cap >= 0 && count->n > cap)
+		refuse_count(question, cap, "by one statement",
+					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
+	return true;
+}
+
 void
 policy_count(PolicyQuestion *question, uint64 person)
 {
 	const Purpose *purpose = &question->purpose;
-	int			cap = guc_max_subjects_per_statement;
 
-	if (purpose->statement_cap >= 0 && (cap < 0 || purpose->statement_cap < cap))
-		cap = purpose->statement_cap;
-	if (cap < 0 && purpose->hour_cap < 0)
+	if (guc_max_subjects_per_statement >= 0)
+		(void) count_reveal(question, ALL_PURPOSES, person,
+							guc_max_subjects_per_statement);
+	if (purpose->statement_cap < 0 && purpose->hour_cap < 0)
 		return;
-	if (question->counted_for != GetCurrentStatementStartTimestamp())
-	{
-		person_map_reset(question->counted, (Size) work_mem * 1024);
-		question->ncounted = 0;
-		question->counted_for = GetCurrentStatementStartTimestamp();
-	}
-	if (person_map_get(question->counted, person) != 0)
+	if (!count_reveal(question, purpose->id, person, purpose->statement_cap))
 		return;
-	/* if there is no room to remember it, it counts each time */
-	(void) person_map_set(question->counted, person, 1);
-	question->ncounted++;
-	if (cap >= 0 && question->ncounted > cap)
-		refuse_count(question, cap, "by one statement",
-					 "Ask for fewer persons. An officer can allow more: see gdpr.alter_purpose, gdpr.grant_purpose and gdpr.max_subjects_per_statement.");
 	if (purpose->hour_cap >= 0 &&
 		!quota_hour_take(GetUserId(), purpose->id, purpose->hour_cap))
 		refuse_count(question, purpose->hour_cap, "in an hour",
@@ -492,7 +531,7 @@ policy_permits_change(uint64 person)
 	if (question->name[0] != '\0')
 	{
 		prepare(question);
-		if (is_granted(question) &&
+		if (is_granted(question) && !lacks_actor(question) &&
 			(question->purpose.despite_restriction ||
 			 (question->overriding && may_override(question))))
 			return true;
