@@ -12,6 +12,11 @@ CREATE FUNCTION gdpr.row_permitted(envelope gdpr.sealed, purpose text DEFAULT NU
 COMMENT ON FUNCTION gdpr.row_permitted(gdpr.sealed, text, text, text) IS
     'the same of the person a row of a protected table belongs to. In the WHERE of a view, with constants, it also says what the view shows the table''s personal columns for';
 
+CREATE FUNCTION gdpr.require_visible(boolean) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_require_visible';
+COMMENT ON FUNCTION gdpr.require_visible(boolean) IS
+    'its argument, if it is true, else an error: in INSERT … ON CONFLICT DO UPDATE into a view for a purpose, for the row that is in the way';
+
 CREATE FUNCTION gdpr.standing(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL)
     RETURNS text LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_standing';
 COMMENT ON FUNCTION gdpr.standing(bigint, text, text, text) IS

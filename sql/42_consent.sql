@@ -163,6 +163,8 @@ BEGIN
         END IF;
     END IF;
 
+    -- what came with the connection was not verified
+    PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
     INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
                                     source, notice, recorded_by, actor, details)
     VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,

@@ -56,6 +56,8 @@ BEGIN
     IF occurred_at IS NULL OR occurred_at > clock_timestamp() THEN
         RAISE EXCEPTION 'occurred_at is NULL or in the future' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- what came with the connection was not verified
+    PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
     INSERT INTO gdpr.flag_event (id, flag, subject, kind, status, purpose, channel, ground, occurred_at, informed_at, source,
                                  recorded_by, actor, details)
     VALUES (event, result, subject, kind, status, purpose, channel, ground, occurred_at, informed_at,

@@ -33,6 +33,7 @@
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -373,6 +374,7 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 	char		persistence;
 	Oid			user;
 	int			sec_context;
+	int			guc_level;
 	int			i;
 
 	if (get_rel_name(relid) == NULL)
@@ -411,9 +413,11 @@ gdpr_convert_table(PG_FUNCTION_ARGS)
 
 	/* types run the CHECKs of domains inside them, which are the owner's */
 	GetUserIdAndSecContext(&user, &sec_context);
+	guc_level = NewGUCNestLevel();
 	SetUserIdAndSecContext(old->rd_rel->relowner,
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	rows = copy_rows(old, new, table, form);
+	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, sec_context);
 	former_end();
 	SPI_finish();

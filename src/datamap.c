@@ -191,8 +191,11 @@ load_oids(void)
 	args[1] = BYTEAOID;
 	args[2] = oids.column_ref_type;
 	oids.mark = function_oid("mark", 3, args);
+	args[0] = oids.sealed_type;
 	args[1] = args[2] = args[3] = TEXTOID;
 	oids.row_permitted = function_oid("row_permitted", 4, args);
+	args[0] = BOOLOID;
+	oids.require_visible = function_oid("require_visible", 1, args);
 	args[0] = RECORDOID;
 	args[1] = ANYELEMENTOID;
 	oids.trigger_value = function_oid("trigger_value", 2, args);

@@ -136,6 +136,7 @@ typedef struct GdprOids
 	Oid			token_array;	/* token_array("any" array, column_ref) */
 	Oid			mark;			/* mark(sealed, bytea column ids (4 bytes each), column_ref) */
 	Oid			recheck;		/* recheck(boolean, column_ref): selectivity 1 */
+	Oid			require_visible;	/* require_visible(boolean) */
 	Oid			row_permitted;	/* row_permitted(sealed, purpose, channel, topic) */
 	Oid			trigger_value;	/* trigger_value(record, anyelement) */
 	Oid			trigger_row;	/* trigger_row(anyelement) */

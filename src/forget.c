@@ -235,7 +235,7 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	PG_END_TRY();
-	AtEOXact_GUC(true, guc_level);
+	AtEOXact_GUC(false, guc_level);	/* what they set is not for our caller */
 	SPI_finish();
 	PG_RETURN_INT64(rows);
 }

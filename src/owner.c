@@ -6,7 +6,8 @@
  * What a statement runs on a table besides itself is code of the table's
  * owner: triggers, CHECK expressions, and the functions in index expressions,
  * which the planner evaluates.  The functions of the extension that run as
- * its owner must not run that.
+ * its owner must not run that.  What such code sets is taken back: a search
+ * path would be that of the function which goes on, as the extension's owner.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "datamap.h"
@@ -40,6 +42,7 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	char	   *statement;
 	Oid			user;
 	int			sec_context;
+	int			guc_level;
 	int			result;
 	uint64		i;
 
@@ -58,6 +61,7 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	GetUserIdAndSecContext(&user, &sec_context);
+	guc_level = NewGUCNestLevel();
 	SetUserIdAndSecContext(datamap_relation_owner(PG_GETARG_OID(0)),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
@@ -68,6 +72,7 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	else
 		result = SPI_execute_plan(plans_get(statement, 1, &type), &number,
 								  NULL, false, 0);
+	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, sec_context);
 	if (result < 0)
 		elog(ERROR, "could not run a statement: %s",

@@ -7,6 +7,7 @@
 #include "common/base64.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 
 #include "alias.h"
@@ -20,6 +21,7 @@
 
 PG_FUNCTION_INFO_V1(gdpr_permitted);
 PG_FUNCTION_INFO_V1(gdpr_row_permitted);
+PG_FUNCTION_INFO_V1(gdpr_require_visible);
 PG_FUNCTION_INFO_V1(gdpr_standing);
 PG_FUNCTION_INFO_V1(gdpr_assert_living);
 PG_FUNCTION_INFO_V1(gdpr_caller);
@@ -40,6 +42,19 @@ question_of_args(FunctionCallInfo fcinfo, int first)
 		if (!PG_ARGISNULL(first + i))
 			texts[i] = text_to_cstring(PG_GETARG_TEXT_PP(first + i));
 	return policy_question(texts[0], texts[1], texts[2]);
+}
+
+/*
+ * Is an argument the same in every call?  A parameter is not: PL/pgSQL goes on
+ * with the same expression when its variables have changed.
+ */
+static bool
+is_constant(FmgrInfo *flinfo, int arg)
+{
+	const FuncExpr *call = (const FuncExpr *) flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) &&
+		arg < list_length(call->args) && IsA(list_nth(call->args, arg), Const);
 }
 
 static bool
@@ -90,9 +105,8 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 
 	/* a view's, which are constants */
 	if (!PG_ARGISNULL(1) && question == NULL &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 1) &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 2) &&
-		get_fn_expr_arg_stable(fcinfo->flinfo, 3))
+		is_constant(fcinfo->flinfo, 1) && is_constant(fcinfo->flinfo, 2) &&
+		is_constant(fcinfo->flinfo, 3))
 	{
 		PolicyQuestion *asked = question_of_args(fcinfo, 1);
 
@@ -115,6 +129,23 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 							   sealed_person(header.number)))
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(header.number == 0 || !is_forgotten(header.number));
+}
+
+/*
+ * gdpr.require_visible(visible) RETURNS boolean
+ *
+ * True, or an error: INSERT ... ON CONFLICT DO UPDATE into a view for a purpose
+ * found a row in its way that is not in the view.
+ */
+Datum
+gdpr_require_visible(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || !PG_GETARG_BOOL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("conflicting row is not visible through the view"),
+				 errdetail("Its person does not permit what the view is for.")));
+	PG_RETURN_BOOL(true);
 }
 
 /*

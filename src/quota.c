@@ -226,10 +226,13 @@ quota_forbids_workers(const PlannedStmt *plan)
 {
 	ListCell   *lc;
 
+	/* functions that do not come with PostgreSQL are among the latter */
+	bool		reveals = plan->invalItems != NIL;
+
 	if (!plan->parallelModeNeeded || datamap_oids() == NULL)
 		return false;
 	foreach(lc, plan->relationOids)
-		if (datamap_lookup(lfirst_oid(lc)) != NULL)
-			return guc_max_subjects_per_statement >= 0 || purpose_any_cap();
-	return false;
+		reveals = reveals || datamap_lookup(lfirst_oid(lc)) != NULL;
+	return reveals &&
+		(guc_max_subjects_per_statement >= 0 || purpose_any_cap());
 }

@@ -30,7 +30,8 @@ extern bool quota_hour_take(Oid role, int32 purpose, int32 cap);
 
 /*
  * Must this plan run without parallel workers?  If it has some, reads protected
- * tables, and there is a cap on what it may reveal.
+ * tables, or calls functions that may, and there is a cap on what it may
+ * reveal.
  */
 extern bool quota_forbids_workers(const PlannedStmt *plan);
 

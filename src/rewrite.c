@@ -639,6 +639,9 @@ rewrite_planner(Query *parse, const char *query_string, int cursorOptions,
 		 linitial_node(RangeTblEntry, parse->rtable)->rtekind != RTE_RELATION))
 		physical = true;
 
+	/* also where the columns are read as they are stored: rows are rows */
+	if (parse->commandType != CMD_UTILITY && datamap_oids() != NULL)
+		parse = rewrite_with_view_conditions(parse);
 	if (!physical && parse->commandType != CMD_UTILITY &&
 		datamap_oids() != NULL && datamap_any_protected() &&
 		query_touches_protected(parse))

@@ -9,9 +9,12 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 
 #include "rewrite_internal.h"
 
@@ -174,4 +177,124 @@ rewrite_context(const Query *query, Index varno)
 		  query->onConflict->exclRelIndex == (int) varno)))
 		context = context_of_target(query, map);
 	return context;
+}
+
+/* ---------- ON CONFLICT ---------- */
+
+static bool
+asks_policy(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) &&
+		((FuncExpr *) node)->funcid == datamap_oids()->row_permitted)
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, asks_policy, context, 0);
+	return expression_tree_walker(node, asks_policy, context);
+}
+
+/* Those conditions of a view on a relation that call row_permitted(). */
+static List *
+view_conditions(Oid viewid, Oid relid, Index varno)
+{
+	Relation	view = table_open(viewid, AccessShareLock);
+	Query	   *query = copyObject(get_view_query(view));
+	RangeTblRef *ref = linitial_node(RangeTblRef, query->jointree->fromlist);
+	List	   *conditions = make_ands_implicit((Expr *) query->jointree->quals);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	table_close(view, NoLock);
+	foreach(lc, conditions)
+	{
+		Node	   *condition = lfirst(lc);
+
+		if (!asks_policy(condition, NULL))
+			continue;
+		if (rt_fetch(ref->rtindex, query->rtable)->relid != relid)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot INSERT with ON CONFLICT DO UPDATE into a view of a view which uses gdpr.row_permitted()"),
+					 errhint("Use gdpr.row_permitted() in a view of the table itself.")));
+		ChangeVarNodes(condition, ref->rtindex, (int) varno, 0);
+		result = lappend(result,
+						 makeFuncExpr(datamap_oids()->require_visible, BOOLOID,
+									  list_make1(condition), InvalidOid,
+									  InvalidOid, COERCE_EXPLICIT_CALL));
+	}
+	return result;
+}
+
+/*
+ * INSERT ... ON CONFLICT DO UPDATE into a view updates the row that is in the
+ * way, and returns it, also if it is not in the view, unless the server is of a
+ * later minor version.  A view for a purpose is for roles that hold nothing on
+ * its table: here it is an error.  The views that were written to are still in
+ * the range table, for their privileges.
+ */
+static List *
+hidden_conditions(const Query *query)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (query->onConflict == NULL ||
+		query->onConflict->action != ONCONFLICT_UPDATE)
+		return NIL;
+	foreach(lc, query->rtable)
+	{
+		const RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		Index		varno = query->resultRelation;
+
+		if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_VIEW &&
+			foreach_current_index(lc) + 1 != (int) varno)
+			result = list_concat(result,
+								 view_conditions(rte->relid,
+												 rt_fetch(varno, query->rtable)->relid,
+												 varno));
+	}
+	return result;
+}
+
+static void
+add_hidden_conditions(Query *query)
+{
+	List	   *conditions = hidden_conditions(query);
+	ListCell   *lc;
+
+	foreach(lc, conditions)
+	{
+		query->onConflict->onConflictWhere =
+			make_and_qual(query->onConflict->onConflictWhere, lfirst(lc));
+		query->hasSubLinks |= checkExprHasSubLink(lfirst(lc));
+	}
+	/* statements that write are in a WITH at the top, or are all of it */
+	foreach(lc, query->cteList)
+		add_hidden_conditions(castNode(Query,
+									   lfirst_node(CommonTableExpr, lc)->ctequery));
+}
+
+static bool
+has_hidden_conditions(const Query *query)
+{
+	ListCell   *lc;
+
+	if (hidden_conditions(query) != NIL)
+		return true;
+	foreach(lc, query->cteList)
+		if (has_hidden_conditions(castNode(Query,
+										   lfirst_node(CommonTableExpr, lc)->ctequery)))
+			return true;
+	return false;
+}
+
+Query *
+rewrite_with_view_conditions(Query *query)
+{
+	if (!has_hidden_conditions(query))
+		return query;
+	query = copyObject(query);
+	add_hidden_conditions(query);
+	return query;
 }

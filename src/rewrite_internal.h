@@ -46,6 +46,12 @@ extern Expr *rewrite_column_ref(int32 id, int flags, const char *context);
  */
 extern const char *rewrite_context(const Query *query, Index varno);
 
+/*
+ * The query itself, or a copy in which the conditions of views for a purpose
+ * hold where the server would pass them by.
+ */
+extern Query *rewrite_with_view_conditions(Query *query);
+
 /* rewrite_search.c: add token clauses to a copied Query, in place. */
 extern void rewrite_add_searches(Query *query);
 

@@ -32,6 +32,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/partcache.h"
@@ -237,9 +238,11 @@ domain_refuses_null(Oid typid, Oid owner)
 	Oid			ioparam;
 	Oid			user;
 	int			sec_context;
+	int			guc_level;
 
 	getTypeInputInfo(typid, &input, &ioparam);
 	GetUserIdAndSecContext(&user, &sec_context);
+	guc_level = NewGUCNestLevel();
 	SetUserIdAndSecContext(owner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	PG_TRY();
 	{
@@ -255,6 +258,7 @@ domain_refuses_null(Oid typid, Oid owner)
 		result = true;
 	}
 	PG_END_TRY();
+	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, sec_context);
 	return result;
 }

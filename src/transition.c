@@ -29,6 +29,7 @@
 #include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -67,6 +68,7 @@ typedef struct Conversion
 	MemoryContext per_row;
 	Oid			user;			/* who called */
 	int			sec_context;
+	int			guc_level;
 } Conversion;
 
 static Relation
@@ -88,6 +90,7 @@ begin_conversion(Conversion *work, Oid relid, bool may_wait)
 
 	/* index expressions and types run code of the table's owner */
 	GetUserIdAndSecContext(&work->user, &work->sec_context);
+	work->guc_level = NewGUCNestLevel();
 	SetUserIdAndSecContext(work->rel->rd_rel->relowner,
 						   work->sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -130,6 +133,7 @@ end_conversion(Conversion *work)
 	ExecCloseIndices(work->result);
 	FreeExecutorState(work->estate);
 	UnregisterSnapshot(work->snapshot);
+	AtEOXact_GUC(false, work->guc_level);
 	SetUserIdAndSecContext(work->user, work->sec_context);
 	relation_close(work->rel, NoLock);
 }
