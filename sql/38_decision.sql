@@ -13,7 +13,7 @@ COMMENT ON FUNCTION gdpr.row_permitted(gdpr.sealed, text, text, text) IS
     'the same of the person a row of a protected table belongs to. In the WHERE of a view, with constants, it also says what the view shows the table''s personal columns for';
 
 CREATE FUNCTION gdpr.require_visible(boolean) RETURNS boolean
-    LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_require_visible';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'gdpr_require_visible';
 COMMENT ON FUNCTION gdpr.require_visible(boolean) IS
     'its argument, if it is true, else an error: in INSERT … ON CONFLICT DO UPDATE into a view for a purpose, for the row that is in the way';
 
