@@ -59,6 +59,9 @@ extern uint64 keystore_generation(void);
 extern uint64 keystore_next_number(void);
 extern uint64 keystore_next_numbers(int wanted, int *count);
 
+/* No higher number was given out. */
+extern uint64 keystore_high_water(void);
+
 extern KeystoreLife keystore_life(uint64 number);
 
 /*

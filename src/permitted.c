@@ -21,7 +21,6 @@
 PG_FUNCTION_INFO_V1(gdpr_permitted);
 PG_FUNCTION_INFO_V1(gdpr_row_permitted);
 PG_FUNCTION_INFO_V1(gdpr_standing);
-PG_FUNCTION_INFO_V1(gdpr_assert_living);
 PG_FUNCTION_INFO_V1(gdpr_caller);
 PG_FUNCTION_INFO_V1(gdpr_random_token);
 
@@ -146,23 +145,6 @@ gdpr_standing(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
 	PG_RETURN_TEXT_P(cstring_to_text(words[policy_standing(question_of_args(fcinfo, 1),
 														   person)]));
-}
-
-/*
- * gdpr.assert_living(subject) RETURNS bigint
- *
- * Its argument.  ERRCODE_GDPR_FORGOTTEN: the person was forgotten.
- */
-Datum
-gdpr_assert_living(PG_FUNCTION_ARGS)
-{
-	if (is_forgotten((uint64) PG_GETARG_INT64(0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_FORGOTTEN),
-				 errmsg("person " INT64_FORMAT " was forgotten",
-						PG_GETARG_INT64(0)),
-				 errhint("Enter the person anew, as a new row.")));
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 /*
