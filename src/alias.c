@@ -180,7 +180,7 @@ gdpr_living_subject(PG_FUNCTION_ARGS)
 {
 	int64		person = assert_subject(number_argument(fcinfo));
 
-	if (keystore_life((uint64) person) == KEYSTORE_FORGOTTEN)
+	if (keystore_is_forgotten((uint64) person))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_FORGOTTEN),
 				 errmsg("person " INT64_FORMAT " was forgotten", person),

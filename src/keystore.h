@@ -64,6 +64,9 @@ extern uint64 keystore_high_water(void);
 
 extern KeystoreLife keystore_life(uint64 number);
 
+/* Is that KEYSTORE_FORGOTTEN?  Faster where many are asked for, or read. */
+extern bool keystore_is_forgotten(uint64 number);
+
 /*
  * Records a tombstone, and punctures when (and only if) the current
  * (sub)transaction commits; forces a synchronous commit.  What can fail, fails

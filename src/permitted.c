@@ -41,12 +41,6 @@ question_of_args(FunctionCallInfo fcinfo, int first)
 	return policy_question(texts[0], texts[1], texts[2]);
 }
 
-static bool
-is_forgotten(uint64 number)
-{
-	return keystore_life(number) == KEYSTORE_FORGOTTEN;
-}
-
 /* The person a number was given to, also a further one; 0: no such number. */
 static uint64
 person_of(int64 number)
@@ -71,7 +65,7 @@ gdpr_permitted(PG_FUNCTION_ARGS)
 	if (person == 0)
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(policy_permits_person(question_of_args(fcinfo, 1), person) &&
-				   !is_forgotten(person));
+				   !keystore_is_forgotten(person));
 }
 
 /*
@@ -113,7 +107,7 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 							   question_of_args(fcinfo, 1),
 							   sealed_person(header.number)))
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(header.number == 0 || !is_forgotten(header.number));
+	PG_RETURN_BOOL(header.number == 0 || !keystore_is_forgotten(header.number));
 }
 
 /*
@@ -141,7 +135,7 @@ gdpr_standing(PG_FUNCTION_ARGS)
 	person = person_of(PG_GETARG_INT64(0));
 	if (person == 0)
 		PG_RETURN_NULL();
-	if (is_forgotten(person))
+	if (keystore_is_forgotten(person))
 		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
 	PG_RETURN_TEXT_P(cstring_to_text(words[policy_standing(question_of_args(fcinfo, 1),
 														   person)]));
