@@ -64,20 +64,12 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON gdpr.consent
 ALTER TABLE gdpr.consent_event ENABLE ALWAYS TRIGGER refuse_change;
 
 CREATE FUNCTION gdpr.caller() RETURNS name
-    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_caller';
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_caller';
 COMMENT ON FUNCTION gdpr.caller() IS 'the role that called a function which runs as its owner';
 REVOKE ALL ON FUNCTION gdpr.caller() FROM PUBLIC;
 
-CREATE FUNCTION gdpr.assert_living(subject bigint) RETURNS bigint
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'gdpr_assert_living';
-COMMENT ON FUNCTION gdpr.assert_living(bigint) IS 'its argument; an error if the person was forgotten';
-REVOKE ALL ON FUNCTION gdpr.assert_living(bigint) FROM PUBLIC;
-
 CREATE FUNCTION gdpr.living_subject(subject bigint) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN gdpr.assert_living(gdpr.assert_subject(subject));
-END $$;
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_living_subject';
 COMMENT ON FUNCTION gdpr.living_subject(bigint) IS
     'raises an error unless the number was given to a person who was not forgotten; of an alias, returns the person''s number';
 REVOKE ALL ON FUNCTION gdpr.living_subject(bigint) FROM PUBLIC;
@@ -100,22 +92,30 @@ CREATE FUNCTION gdpr.record_consent(subject bigint, purpose text, status text, c
                                     expires_at timestamptz, source text, notice text, details jsonb) RETURNS uuid
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found_purpose gdpr.purpose;
     result uuid := gen_random_uuid();
     stated text := status;
+    found_id integer;
+    basis text;
+    stands boolean;
     ended timestamptz;
 BEGIN
     IF subject IS NULL OR purpose IS NULL OR occurred_at IS NULL THEN
         RAISE EXCEPTION 'subject, purpose or occurred_at is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     subject := gdpr.living_subject(subject);
-    SELECT * INTO found_purpose FROM gdpr.purpose p WHERE p.name = purpose;
+    channel := coalesce(channel, '');
+    topic := coalesce(topic, '');
+    SELECT p.id, p.legal_basis, c.permits AND c.since <= record_consent.occurred_at INTO found_id, basis, stands
+    FROM gdpr.purpose p
+    LEFT JOIN gdpr.consent c ON c.purpose_id = p.id AND c.subject = record_consent.subject
+                            AND c.channel = record_consent.channel AND c.topic = record_consent.topic
+    WHERE p.name = purpose;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'purpose "%" does not exist', purpose
             USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
     END IF;
-    IF found_purpose.legal_basis <> 'consent' THEN
-        RAISE EXCEPTION 'the legal basis of purpose "%" is not consent but %', purpose, found_purpose.legal_basis
+    IF basis <> 'consent' THEN
+        RAISE EXCEPTION 'the legal basis of purpose "%" is not consent but %', purpose, basis
             USING ERRCODE = 'GD004', HINT = 'Persons object to it: SELECT gdpr.record_objection(…).';
     END IF;
     IF occurred_at > clock_timestamp() THEN
@@ -125,11 +125,7 @@ BEGIN
     IF expires_at <= occurred_at THEN
         RAISE EXCEPTION 'expires_at is not after occurred_at' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    channel := coalesce(channel, '');
-    topic := coalesce(topic, '');
-    IF status = 'given' AND EXISTS (
-        SELECT FROM gdpr.consent c WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject
-        AND c.channel = record_consent.channel AND c.topic = record_consent.topic AND c.permits AND c.since <= record_consent.occurred_at) THEN
+    IF status = 'given' AND stands THEN
         stated := 'renewed';
     END IF;
 
@@ -137,40 +133,39 @@ BEGIN
     -- The latest holds; of two at the same time, the less permissive.
     IF stated IN ('given', 'renewed', 'refused', 'withdrawn', 'invalidated') THEN
         INSERT INTO gdpr.consent AS c (purpose_id, subject, channel, topic, permits, since, expires_at, event)
-        VALUES (found_purpose.id, subject, channel, topic, stated IN ('given', 'renewed'), occurred_at, expires_at, result)
+        VALUES (found_id, subject, channel, topic, stated IN ('given', 'renewed'), occurred_at, expires_at, result)
         ON CONFLICT ON CONSTRAINT consent_pkey DO UPDATE SET
             permits = excluded.permits, since = excluded.since, expires_at = excluded.expires_at, event = excluded.event
         WHERE excluded.since > c.since OR (excluded.since = c.since AND (c.permits OR NOT excluded.permits));
     ELSIF stated = 'expired' THEN
         UPDATE gdpr.consent c SET expires_at = CASE WHEN c.permits AND c.since <= record_consent.occurred_at
                                                     THEN least(c.expires_at, record_consent.occurred_at) ELSE c.expires_at END
-        WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
+        WHERE c.purpose_id = found_id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
           AND c.topic = record_consent.topic;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'person % has no such consent', subject
                 USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.consent_at(%s) shows what there is.', subject);
         END IF;
     END IF;
-    -- a consent that came late may have ended already
-    IF stated IN ('given', 'renewed') THEN
-        SELECT min(e.occurred_at) INTO ended FROM gdpr.consent_event e
-        WHERE e.subject = record_consent.subject AND e.purpose_id = found_purpose.id AND e.occurred_at >= record_consent.occurred_at
-          AND e.status = 'expired' AND e.channel = record_consent.channel AND e.topic = record_consent.topic;
-        IF ended IS NOT NULL THEN
-            UPDATE gdpr.consent c SET expires_at = least(c.expires_at, ended)
-            WHERE c.purpose_id = found_purpose.id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
-              AND c.topic = record_consent.topic AND c.event = result;
-        END IF;
-    END IF;
-
     -- what came with the connection was not verified
-    PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
+    IF current_setting('gdpr.source') || current_setting('gdpr.actor') <> '' THEN
+        PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
+    END IF;
     INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
                                     source, notice, recorded_by, actor, details)
-    VALUES (result, subject, found_purpose.id, purpose, channel, topic, stated, occurred_at, expires_at,
+    VALUES (result, subject, found_id, purpose, channel, topic, stated, occurred_at, expires_at,
             coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
-            nullif(current_setting('gdpr.actor'), ''),
-            gdpr.seal_note(subject, 'consent', result, details));
+            nullif(current_setting('gdpr.actor'), ''), gdpr.make_note(subject, 'consent', result, details))
+    RETURNING CASE WHEN stated IN ('given', 'renewed') THEN (
+        SELECT min(e.occurred_at) FROM gdpr.consent_event e
+        WHERE e.subject = record_consent.subject AND e.purpose_id = found_id AND e.occurred_at >= record_consent.occurred_at
+          AND e.status = 'expired' AND e.channel = record_consent.channel AND e.topic = record_consent.topic) END INTO ended;
+    -- a consent that came late may have ended already
+    IF ended IS NOT NULL THEN
+        UPDATE gdpr.consent c SET expires_at = least(c.expires_at, ended)
+        WHERE c.purpose_id = found_id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
+          AND c.topic = record_consent.topic AND c.event = result;
+    END IF;
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) IS
@@ -179,12 +174,13 @@ REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, times
 
 -- Not jsonb_strip_nulls, which would change the proof.
 CREATE FUNCTION gdpr.consent_details(proof jsonb DEFAULT NULL, given_by text DEFAULT NULL, note text DEFAULT NULL, record uuid DEFAULT NULL)
-    RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT jsonb_object_agg(d.key, d.value)
-    FROM (VALUES ('proof', proof), ('given_by', to_jsonb(given_by)), ('note', to_jsonb(note)), ('record', to_jsonb(record))) d(key, value)
-    WHERE d.value IS NOT NULL;
-END;
+    RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN nullif(CASE WHEN proof IS NULL THEN '{}' ELSE jsonb_build_object('proof', proof) END
+               || CASE WHEN given_by IS NULL THEN '{}' ELSE jsonb_build_object('given_by', given_by) END
+               || CASE WHEN note IS NULL THEN '{}' ELSE jsonb_build_object('note', note) END
+               || CASE WHEN record IS NULL THEN '{}' ELSE jsonb_build_object('record', record) END, '{}');
+END $$;
 COMMENT ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) IS 'what is sealed with an event: that of it which is given; NULL if nothing is';
 REVOKE ALL ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) FROM PUBLIC;
 
@@ -221,14 +217,16 @@ DECLARE
     one text;
 BEGIN
     subject := gdpr.living_subject(subject);
+    IF purpose IS NOT NULL THEN
+        RETURN NEXT gdpr.record_consent(subject, purpose, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,
+            gdpr.consent_details(proof, NULL, note));
+        RETURN;
+    END IF;
+    -- everything that it consented to, and what it would otherwise be taken to accept
     FOR one IN
-        SELECT withdraw_consent.purpose WHERE withdraw_consent.purpose IS NOT NULL
-        UNION ALL
-        -- everything that it consented to, and what it would otherwise be taken to accept
         SELECT p.name FROM gdpr.purpose p
-        WHERE withdraw_consent.purpose IS NULL AND p.legal_basis = 'consent' AND (
-            p.default_basis IS NOT NULL OR EXISTS (
-                SELECT FROM gdpr.consent_event e WHERE e.subject = withdraw_consent.subject AND e.purpose_id = p.id))
+        WHERE p.legal_basis = 'consent' AND (p.default_basis IS NOT NULL OR EXISTS (
+            SELECT FROM gdpr.consent_event e WHERE e.subject = withdraw_consent.subject AND e.purpose_id = p.id))
         ORDER BY 1
     LOOP
         RETURN NEXT gdpr.record_consent(subject, one, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,

@@ -11,6 +11,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
@@ -23,6 +24,10 @@
 #include "errors.h"
 #include "keystore.h"
 #include "sealed.h"
+
+PG_FUNCTION_INFO_V1(gdpr_person);
+PG_FUNCTION_INFO_V1(gdpr_assert_subject);
+PG_FUNCTION_INFO_V1(gdpr_living_subject);
 
 static bool
 is_living(uint64 number, int category)
@@ -119,4 +124,66 @@ alias_person(uint64 number)
 	}
 	table_close(rel, NoLock);
 	return number;
+}
+
+/*
+ * gdpr.person(number) RETURNS bigint
+ */
+Datum
+gdpr_person(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) alias_person((uint64) PG_GETARG_INT64(0)));
+}
+
+static int64
+assert_subject(int64 number)
+{
+	int64		person = (int64) alias_person((uint64) number);
+
+	if (person < (int64) KEYSTORE_FIRST_NUMBER ||
+		person > (int64) keystore_high_water())
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("there is no subject " INT64_FORMAT, number),
+				 errhint("SELECT gdpr.subject('schema.table', 'key') tells the number of a row.")));
+	return person;
+}
+
+static int64
+number_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("subject is NULL")));
+	return PG_GETARG_INT64(0);
+}
+
+/*
+ * gdpr.assert_subject(subject) RETURNS bigint
+ *
+ * The person's number.  no_data_found: it was given to nobody.
+ */
+Datum
+gdpr_assert_subject(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(assert_subject(number_argument(fcinfo)));
+}
+
+/*
+ * gdpr.living_subject(subject) RETURNS bigint
+ *
+ * The same.  ERRCODE_GDPR_FORGOTTEN: the person was forgotten.
+ */
+Datum
+gdpr_living_subject(PG_FUNCTION_ARGS)
+{
+	int64		person = assert_subject(number_argument(fcinfo));
+
+	if (keystore_is_forgotten((uint64) person))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_FORGOTTEN),
+				 errmsg("person " INT64_FORMAT " was forgotten", person),
+				 errhint("Enter the person anew, as a new row.")));
+	PG_RETURN_INT64(person);
 }

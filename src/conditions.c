@@ -1,7 +1,7 @@
 /*
  * conditions.c
- *		CHECK constraints and trigger conditions of protected tables, parsed
- *		once for a session.
+ *		CHECK constraints and trigger conditions of protected tables, and of
+ *		the extension's own, parsed once for a session.
  *
  * A protected table has a constraint over its key and personal columns, and a
  * trigger with a condition.  PostgreSQL reads such expressions from their
@@ -174,7 +174,9 @@ conditions_executor_start(QueryDesc *query, int eflags)
 		ResultRelInfo *result = lfirst(lc);
 		Relation	rel = result->ri_RelationDesc;
 
-		if (COMPAT_HAS_VIRTUAL(rel) || datamap_lookup(RelationGetRelid(rel)) == NULL)
+		if (COMPAT_HAS_VIRTUAL(rel) ||
+			(datamap_lookup(RelationGetRelid(rel)) == NULL &&
+			 RelationGetNamespace(rel) != datamap_oids()->schema))
 			continue;
 		prepare_checks(result, estate);
 		prepare_triggers(result, estate, query->operation);

@@ -859,6 +859,12 @@ read_high_water(Oid sequence)
 	return value;
 }
 
+uint64
+keystore_high_water(void)
+{
+	return read_high_water(keystore_relation("number_high_water", false));
+}
+
 /* As the sequence's owner: whoever inserts a person may draw a number. */
 static void
 write_high_water(Oid sequence, uint64 value)

@@ -59,7 +59,13 @@ extern uint64 keystore_generation(void);
 extern uint64 keystore_next_number(void);
 extern uint64 keystore_next_numbers(int wanted, int *count);
 
+/* No higher number was given out. */
+extern uint64 keystore_high_water(void);
+
 extern KeystoreLife keystore_life(uint64 number);
+
+/* Is that KEYSTORE_FORGOTTEN?  Faster where many are asked for, or read. */
+extern bool keystore_is_forgotten(uint64 number);
 
 /*
  * Records a tombstone, and punctures when (and only if) the current

@@ -258,15 +258,16 @@ path_seed(uint64 number, int level)
 }
 
 /*
- * The deepest level at which a seed above number is in memory, as part of the
- * path; -1: there is none.
+ * The deepest level at which a seed above number is in memory: in *slot, or
+ * (NULL) as part of the path; -1: there is none.
  */
 static int
-start_level(uint64 number)
+cached_level(uint64 number, const CachedKey **slot)
 {
 	int			start = -1;
 	int			i;
 
+	*slot = NULL;
 	if (caches->path_number != 0)
 	{
 		uint64		differ = caches->path_number ^ number;
@@ -281,12 +282,10 @@ start_level(uint64 number)
 	for (i = 0; i < INNER_LEVELS && inner_level[i] > start; i++)
 	{
 		uint64		prefix = number_prefix(number, inner_level[i]);
-		CachedKey  *slot = inner_slot(i, prefix);
 
-		if (cached(slot, prefix))
+		if (cached(inner_slot(i, prefix), prefix))
 		{
-			memcpy(caches->top, slot->bytes, CRYPTO_KEY_BYTES);
-			caches->path_top = inner_level[i];
+			*slot = inner_slot(i, prefix);
 			return inner_level[i];
 		}
 	}
@@ -355,9 +354,15 @@ find_seed(KeytreeNode node, KeytreeSeed *seed, KeyfileError *err)
 static KeyfileResult
 enter_path(uint64 number, int category, KeyfileError *err)
 {
-	int			level = start_level(number);
+	const CachedKey *slot;
+	int			level = cached_level(number, &slot);
 
 	caches->path_number = 0;	/* until walk_down() is through */
+	if (slot != NULL)
+	{
+		memcpy(caches->top, slot->bytes, CRYPTO_KEY_BYTES);
+		caches->path_top = level;
+	}
 	caches->asked_before = caches->asked;
 	caches->asked = 0;
 	caches->leaves = 0;
@@ -576,4 +581,22 @@ keystore_life(uint64 number)
 	if (mask == 0)
 		return KEYSTORE_FORGOTTEN;
 	return mask == 0xFFFF ? KEYSTORE_LIVING : KEYSTORE_PARTLY_FORGOTTEN;
+}
+
+bool
+keystore_is_forgotten(uint64 number)
+{
+	const CachedKey *slot;
+	KeyfileError err = {0};
+	KeyfileResult result = KEYFILE_OK;
+
+	check_number(number);
+	enter_caches();
+	if (unlikely(keystore_session.entry->ndenied > 0))
+		result = KEYFILE_PUNCTURED;
+	else if (cached_level(number, &slot) < 0)
+		result = enter_path(number, 0, &err);
+	/* that may be the first category only, or a seed above one denied */
+	return !finish(result, &err) &&
+		keystore_life(number) == KEYSTORE_FORGOTTEN;
 }

@@ -23,7 +23,6 @@ PG_FUNCTION_INFO_V1(gdpr_permitted);
 PG_FUNCTION_INFO_V1(gdpr_row_permitted);
 PG_FUNCTION_INFO_V1(gdpr_require_visible);
 PG_FUNCTION_INFO_V1(gdpr_standing);
-PG_FUNCTION_INFO_V1(gdpr_assert_living);
 PG_FUNCTION_INFO_V1(gdpr_caller);
 PG_FUNCTION_INFO_V1(gdpr_random_token);
 
@@ -57,12 +56,6 @@ is_constant(FmgrInfo *flinfo, int arg)
 		arg < list_length(call->args) && IsA(list_nth(call->args, arg), Const);
 }
 
-static bool
-is_forgotten(uint64 number)
-{
-	return keystore_life(number) == KEYSTORE_FORGOTTEN;
-}
-
 /* The person a number was given to, also a further one; 0: no such number. */
 static uint64
 person_of(int64 number)
@@ -87,7 +80,7 @@ gdpr_permitted(PG_FUNCTION_ARGS)
 	if (person == 0)
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(policy_permits_person(question_of_args(fcinfo, 1), person) &&
-				   !is_forgotten(person));
+				   !keystore_is_forgotten(person));
 }
 
 /*
@@ -128,7 +121,7 @@ gdpr_row_permitted(PG_FUNCTION_ARGS)
 							   question_of_args(fcinfo, 1),
 							   sealed_person(header.number)))
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(header.number == 0 || !is_forgotten(header.number));
+	PG_RETURN_BOOL(header.number == 0 || !keystore_is_forgotten(header.number));
 }
 
 /*
@@ -173,27 +166,10 @@ gdpr_standing(PG_FUNCTION_ARGS)
 	person = person_of(PG_GETARG_INT64(0));
 	if (person == 0)
 		PG_RETURN_NULL();
-	if (is_forgotten(person))
+	if (keystore_is_forgotten(person))
 		PG_RETURN_TEXT_P(cstring_to_text("forgotten"));
 	PG_RETURN_TEXT_P(cstring_to_text(words[policy_standing(question_of_args(fcinfo, 1),
 														   person)]));
-}
-
-/*
- * gdpr.assert_living(subject) RETURNS bigint
- *
- * Its argument.  ERRCODE_GDPR_FORGOTTEN: the person was forgotten.
- */
-Datum
-gdpr_assert_living(PG_FUNCTION_ARGS)
-{
-	if (is_forgotten((uint64) PG_GETARG_INT64(0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_FORGOTTEN),
-				 errmsg("person " INT64_FORMAT " was forgotten",
-						PG_GETARG_INT64(0)),
-				 errhint("Enter the person anew, as a new row.")));
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 /*
