@@ -107,7 +107,7 @@ BEGIN
     topic := coalesce(topic, '');
     SELECT p.id, p.legal_basis, c.permits AND c.since <= record_consent.occurred_at INTO found_id, basis, stands
     FROM gdpr.purpose p
-    LEFT JOIN gdpr.consent c ON c.purpose_id = p.id AND c.subject = record_consent.subject
+    LEFT JOIN gdpr.consent c ON record_consent.status = 'given' AND c.purpose_id = p.id AND c.subject = record_consent.subject
                             AND c.channel = record_consent.channel AND c.topic = record_consent.topic
     WHERE p.name = purpose;
     IF NOT FOUND THEN

@@ -200,19 +200,28 @@ view_conditions(Oid viewid, Oid relid, Index varno)
 {
 	Relation	view = table_open(viewid, AccessShareLock);
 	Query	   *query = copyObject(get_view_query(view));
-	RangeTblRef *ref = linitial_node(RangeTblRef, query->jointree->fromlist);
 	List	   *conditions = make_ands_implicit((Expr *) query->jointree->quals);
 	List	   *result = NIL;
+	const RangeTblRef *ref;
+	const RangeTblEntry *rte;
 	ListCell   *lc;
 
 	table_close(view, NoLock);
+	/* others are not written to but by rules, which say themselves what to do */
+	if (list_length(query->jointree->fromlist) != 1 ||
+		!IsA(linitial(query->jointree->fromlist), RangeTblRef))
+		return NIL;
+	ref = linitial_node(RangeTblRef, query->jointree->fromlist);
+	rte = rt_fetch(ref->rtindex, query->rtable);
+	if (rte->relid != relid && rte->relkind != RELKIND_VIEW)
+		return NIL;
 	foreach(lc, conditions)
 	{
 		Node	   *condition = lfirst(lc);
 
 		if (!asks_policy(condition, NULL))
 			continue;
-		if (rt_fetch(ref->rtindex, query->rtable)->relid != relid)
+		if (rte->relid != relid)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot INSERT with ON CONFLICT DO UPDATE into a view of a view which uses gdpr.row_permitted()"),
