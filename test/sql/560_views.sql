@@ -152,7 +152,7 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'DONE0' THEN
     RETURN SQLERRM;
 WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
+    RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, 'visible through view .*', 'visible through the view'); -- as we say where the server does not
 END $$;
 GRANT ALL ON vw.person TO vw_care;
 SET ROLE vw_news;
