@@ -172,14 +172,14 @@ COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestam
     'adds an event to the ledger of consents; returns its id';
 REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) FROM PUBLIC;
 
--- Not jsonb_strip_nulls, which would change the proof.
+-- Not jsonb_strip_nulls, which would change the proof; not in SQL, which would be planned in every transaction.
 CREATE FUNCTION gdpr.consent_details(proof jsonb DEFAULT NULL, given_by text DEFAULT NULL, note text DEFAULT NULL, record uuid DEFAULT NULL)
     RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN nullif(CASE WHEN proof IS NULL THEN '{}' ELSE jsonb_build_object('proof', proof) END
-               || CASE WHEN given_by IS NULL THEN '{}' ELSE jsonb_build_object('given_by', given_by) END
-               || CASE WHEN note IS NULL THEN '{}' ELSE jsonb_build_object('note', note) END
-               || CASE WHEN record IS NULL THEN '{}' ELSE jsonb_build_object('record', record) END, '{}');
+                  || CASE WHEN given_by IS NULL THEN '{}' ELSE jsonb_build_object('given_by', given_by) END
+                  || CASE WHEN note IS NULL THEN '{}' ELSE jsonb_build_object('note', note) END
+                  || CASE WHEN record IS NULL THEN '{}' ELSE jsonb_build_object('record', record) END, '{}');
 END $$;
 COMMENT ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) IS 'what is sealed with an event: that of it which is given; NULL if nothing is';
 REVOKE ALL ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) FROM PUBLIC;
