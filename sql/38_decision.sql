@@ -1,12 +1,12 @@
 -- The decision, as SQL sees it (src/policy.c). What counts is what current_user was granted, so that everybody may ask.
+--
+-- Where it is asked for again and again it is without SET, which would cost more than the decision: it reads nothing by name.
 
 CREATE FUNCTION gdpr.permitted(subject bigint, purpose text DEFAULT NULL, channel text DEFAULT NULL, topic text DEFAULT NULL)
-    RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'gdpr_permitted';
+    RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'gdpr_permitted';
 COMMENT ON FUNCTION gdpr.permitted(bigint, text, text, text) IS
     'whether a person''s data may be used for a purpose, on a channel and about a topic (NULL: any), by current_user; purpose NULL: as gdpr.purpose, gdpr.channel and gdpr.topic say';
 
--- Without SET, which would cost more than the decision: it reads nothing by name.
 CREATE FUNCTION gdpr.row_permitted(envelope gdpr.sealed, purpose text DEFAULT NULL, channel text DEFAULT NULL, topic text DEFAULT NULL)
     RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 5 AS 'MODULE_PATHNAME', 'gdpr_row_permitted';
 COMMENT ON FUNCTION gdpr.row_permitted(gdpr.sealed, text, text, text) IS

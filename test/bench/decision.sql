@@ -65,10 +65,12 @@ FROM (SELECT DISTINCT ON (purpose_id, person_id, channel, topic) * FROM plain.ev
 	ORDER BY purpose_id, person_id, channel, topic, occurred_at DESC) AS latest
 ORDER BY latest.occurred_at;
 
+CREATE TABLE plain.subject AS SELECT id, gdpr.subject_number(gdpr_sealed) AS number FROM sealed.person;
+
 -- past the functions, to be done sooner: it is what they would have written
 INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, source, notice, recorded_by)
-SELECT e.id, gdpr.subject_number(s.gdpr_sealed), p.id, p.name, e.channel, e.topic, e.status, e.occurred_at, e.source, e.notice, current_user
-FROM plain.event AS e JOIN gdpr.purpose AS p ON p.id = e.purpose_id JOIN sealed.person AS s ON s.id = e.person_id
+SELECT e.id, s.number, p.id, p.name, e.channel, e.topic, e.status, e.occurred_at, e.source, e.notice, current_user
+FROM plain.event AS e JOIN gdpr.purpose AS p ON p.id = e.purpose_id JOIN plain.subject AS s ON s.id = e.person_id
 ORDER BY e.occurred_at;
 INSERT INTO gdpr.consent (purpose_id, subject, channel, topic, permits, since, event)
 SELECT latest.purpose_id, latest.subject, latest.channel, latest.topic, latest.status IN ('given', 'renewed'), latest.occurred_at, latest.id
