@@ -90,97 +90,20 @@ REVOKE ALL ON FUNCTION gdpr.assert_same_purpose(gdpr.consent_event) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.record_consent(subject bigint, purpose text, status text, channel text, topic text, occurred_at timestamptz,
                                     expires_at timestamptz, source text, notice text, details jsonb) RETURNS uuid
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    result uuid := gen_random_uuid();
-    stated text := status;
-    found_id integer;
-    basis text;
-    stands boolean;
-    ended timestamptz;
-BEGIN
-    IF subject IS NULL OR purpose IS NULL OR occurred_at IS NULL THEN
-        RAISE EXCEPTION 'subject, purpose or occurred_at is NULL' USING ERRCODE = 'null_value_not_allowed';
-    END IF;
-    subject := gdpr.living_subject(subject);
-    channel := coalesce(channel, '');
-    topic := coalesce(topic, '');
-    SELECT p.id, p.legal_basis, c.permits AND c.since <= record_consent.occurred_at INTO found_id, basis, stands
-    FROM gdpr.purpose p
-    LEFT JOIN gdpr.consent c ON record_consent.status = 'given' AND c.purpose_id = p.id AND c.subject = record_consent.subject
-                            AND c.channel = record_consent.channel AND c.topic = record_consent.topic
-    WHERE p.name = purpose;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'purpose "%" does not exist', purpose
-            USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
-    END IF;
-    IF basis <> 'consent' THEN
-        RAISE EXCEPTION 'the legal basis of purpose "%" is not consent but %', purpose, basis
-            USING ERRCODE = 'GD004', HINT = 'Persons object to it: SELECT gdpr.record_objection(…).';
-    END IF;
-    IF occurred_at > clock_timestamp() THEN
-        RAISE EXCEPTION 'occurred_at is in the future'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Record the event when it has occurred; expires_at says when a consent ends.';
-    END IF;
-    IF expires_at <= occurred_at THEN
-        RAISE EXCEPTION 'expires_at is not after occurred_at' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF status = 'given' AND stands THEN
-        stated := 'renewed';
-    END IF;
-
-    -- First the row that both tables' order depends on: who records at the same time waits here.
-    -- The latest holds; of two at the same time, the less permissive.
-    IF stated IN ('given', 'renewed', 'refused', 'withdrawn', 'invalidated') THEN
-        INSERT INTO gdpr.consent AS c (purpose_id, subject, channel, topic, permits, since, expires_at, event)
-        VALUES (found_id, subject, channel, topic, stated IN ('given', 'renewed'), occurred_at, expires_at, result)
-        ON CONFLICT ON CONSTRAINT consent_pkey DO UPDATE SET
-            permits = excluded.permits, since = excluded.since, expires_at = excluded.expires_at, event = excluded.event
-        WHERE excluded.since > c.since OR (excluded.since = c.since AND (c.permits OR NOT excluded.permits));
-    ELSIF stated = 'expired' THEN
-        UPDATE gdpr.consent c SET expires_at = CASE WHEN c.permits AND c.since <= record_consent.occurred_at
-                                                    THEN least(c.expires_at, record_consent.occurred_at) ELSE c.expires_at END
-        WHERE c.purpose_id = found_id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
-          AND c.topic = record_consent.topic;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'person % has no such consent', subject
-                USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.consent_at(%s) shows what there is.', subject);
-        END IF;
-    END IF;
-    -- what came with the connection was not verified
-    IF current_setting('gdpr.source') || current_setting('gdpr.actor') <> '' THEN
-        PERFORM convert_to(concat(current_setting('gdpr.source'), current_setting('gdpr.actor')), getdatabaseencoding());
-    END IF;
-    INSERT INTO gdpr.consent_event (id, subject, purpose_id, purpose, channel, topic, status, occurred_at, expires_at,
-                                    source, notice, recorded_by, actor, details)
-    VALUES (result, subject, found_id, purpose, channel, topic, stated, occurred_at, expires_at,
-            coalesce(source, nullif(current_setting('gdpr.source', true), '')), notice, gdpr.caller(),
-            nullif(current_setting('gdpr.actor'), ''), gdpr.make_note(subject, 'consent', result, details))
-    RETURNING CASE WHEN stated IN ('given', 'renewed') THEN (
-        SELECT min(e.occurred_at) FROM gdpr.consent_event e
-        WHERE e.subject = record_consent.subject AND e.purpose_id = found_id AND e.occurred_at >= record_consent.occurred_at
-          AND e.status = 'expired' AND e.channel = record_consent.channel AND e.topic = record_consent.topic) END INTO ended;
-    -- a consent that came late may have ended already
-    IF ended IS NOT NULL THEN
-        UPDATE gdpr.consent c SET expires_at = least(c.expires_at, ended)
-        WHERE c.purpose_id = found_id AND c.subject = record_consent.subject AND c.channel = record_consent.channel
-          AND c.topic = record_consent.topic AND c.event = result;
-    END IF;
-    RETURN result;
-END $$;
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'gdpr_record_consent';
 COMMENT ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) IS
     'adds an event to the ledger of consents; returns its id';
 REVOKE ALL ON FUNCTION gdpr.record_consent(bigint, text, text, text, text, timestamptz, timestamptz, text, text, jsonb) FROM PUBLIC;
 
--- Not jsonb_strip_nulls, which would change the proof; not in SQL, which would be planned in every transaction.
+-- Not jsonb_strip_nulls, which would change the proof. It has no search path to set, so that its callers can inline it.
 CREATE FUNCTION gdpr.consent_details(proof jsonb DEFAULT NULL, given_by text DEFAULT NULL, note text DEFAULT NULL, record uuid DEFAULT NULL)
-    RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN nullif(CASE WHEN proof IS NULL THEN '{}' ELSE jsonb_build_object('proof', proof) END
-                  || CASE WHEN given_by IS NULL THEN '{}' ELSE jsonb_build_object('given_by', given_by) END
-                  || CASE WHEN note IS NULL THEN '{}' ELSE jsonb_build_object('note', note) END
-                  || CASE WHEN record IS NULL THEN '{}' ELSE jsonb_build_object('record', record) END, '{}');
-END $$;
+    RETURNS jsonb LANGUAGE sql STABLE
+RETURN CASE WHEN num_nonnulls(proof, given_by, note, record) > 0 THEN
+           CASE WHEN proof IS NULL THEN '{}' ELSE jsonb_build_object('proof', proof) END
+           || CASE WHEN given_by IS NULL THEN '{}' ELSE jsonb_build_object('given_by', given_by) END
+           || CASE WHEN note IS NULL THEN '{}' ELSE jsonb_build_object('note', note) END
+           || CASE WHEN record IS NULL THEN '{}' ELSE jsonb_build_object('record', record) END
+       END;
 COMMENT ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) IS 'what is sealed with an event: that of it which is given; NULL if nothing is';
 REVOKE ALL ON FUNCTION gdpr.consent_details(jsonb, text, text, uuid) FROM PUBLIC;
 

@@ -170,6 +170,19 @@ gdpr_assert_subject(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(assert_subject(number_argument(fcinfo)));
 }
 
+uint64
+alias_living_person(int64 number)
+{
+	int64		person = assert_subject(number);
+
+	if (keystore_is_forgotten((uint64) person))
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_FORGOTTEN),
+				 errmsg("person " INT64_FORMAT " was forgotten", person),
+				 errhint("Enter the person anew, as a new row.")));
+	return (uint64) person;
+}
+
 /*
  * gdpr.living_subject(subject) RETURNS bigint
  *
@@ -178,12 +191,5 @@ gdpr_assert_subject(PG_FUNCTION_ARGS)
 Datum
 gdpr_living_subject(PG_FUNCTION_ARGS)
 {
-	int64		person = assert_subject(number_argument(fcinfo));
-
-	if (keystore_is_forgotten((uint64) person))
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_FORGOTTEN),
-				 errmsg("person " INT64_FORMAT " was forgotten", person),
-				 errhint("Enter the person anew, as a new row.")));
-	PG_RETURN_INT64(person);
+	PG_RETURN_INT64((int64) alias_living_person(number_argument(fcinfo)));
 }

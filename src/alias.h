@@ -18,4 +18,10 @@ extern uint64 alias_number(uint64 number, int category);
 /* The person that a number belongs to, which may be one of these. */
 extern uint64 alias_person(uint64 number);
 
+/*
+ * The person that a number belongs to.  no_data_found: it was given to nobody;
+ * ERRCODE_GDPR_FORGOTTEN: the person was forgotten.
+ */
+extern uint64 alias_living_person(int64 number);
+
 #endif							/* GDPR_ALIAS_H */

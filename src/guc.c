@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
@@ -27,6 +28,17 @@ bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
 int			guc_max_subjects_per_statement = -1;
+
+void
+guc_verify(const char *name, const char *value)
+{
+	if (!pg_verifymbstr(value, (int) strlen(value), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("the value of %s is not valid in encoding \"%s\" of the database",
+						name, GetDatabaseEncodingName()),
+				 errhint("SET %s again, in this session.", name)));
+}
 
 /*
  * A plan made with the rewrite must not run without it, nor the other way

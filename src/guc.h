@@ -24,6 +24,12 @@ extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;
 
+/*
+ * An error unless the value is valid in the encoding of the database.  One that
+ * came with the connection was not verified.
+ */
+extern void guc_verify(const char *name, const char *value);
+
 /* Defines the settings; called first in _PG_init. */
 extern void guc_init(void);
 

@@ -95,6 +95,32 @@ seal_value(const EnvelopeHeader *header, const StringInfo rowkey,
 	return result;
 }
 
+Datum
+note_make(uint64 number, Datum kind, Datum id, Datum note)
+{
+	StringInfo	value;
+	StringInfoData rowkey;
+	EnvelopeHeader header;
+	Codec		codec;
+	bytea	   *volatile result = NULL;
+
+	note_key(kind, id, &rowkey);
+	fill_header(&header, number, &rowkey);
+	codec_init(&codec, JSONBOID, CurrentMemoryContext);
+	value = makeStringInfo();
+	PG_TRY();
+	{
+		codec_encode(&codec, note, value);
+		result = seal_value(&header, &rowkey, value);
+	}
+	PG_FINALLY();
+	{
+		crypto_wipe(value->data, value->maxlen);
+	}
+	PG_END_TRY();
+	return PointerGetDatum(result);
+}
+
 /*
  * gdpr.make_note(number, kind, id, note) RETURNS gdpr.sealed
  *
@@ -103,11 +129,6 @@ seal_value(const EnvelopeHeader *header, const StringInfo rowkey,
 Datum
 gdpr_make_note(PG_FUNCTION_ARGS)
 {
-	StringInfo	value;
-	StringInfoData rowkey;
-	EnvelopeHeader header;
-	Codec		codec;
-	bytea	   *volatile result = NULL;
 	int64		number;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
@@ -122,22 +143,8 @@ gdpr_make_note(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("subject number is out of range")));
-
-	note_key(PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), &rowkey);
-	fill_header(&header, (uint64) number, &rowkey);
-	codec_init(&codec, JSONBOID, CurrentMemoryContext);
-	value = makeStringInfo();
-	PG_TRY();
-	{
-		codec_encode(&codec, PG_GETARG_DATUM(3), value);
-		result = seal_value(&header, &rowkey, value);
-	}
-	PG_FINALLY();
-	{
-		crypto_wipe(value->data, value->maxlen);
-	}
-	PG_END_TRY();
-	PG_RETURN_BYTEA_P(result);
+	PG_RETURN_DATUM(note_make((uint64) number, PG_GETARG_DATUM(1),
+							  PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)));
 }
 
 static void damaged_note(Datum kind) pg_attribute_noreturn();

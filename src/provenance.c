@@ -27,7 +27,6 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -93,16 +92,10 @@ static int	nadvance = 0;
 
 /* ---------- noting ---------- */
 
-/* A setting of the session; what comes with a connection was not verified. */
 static const char *
 copy_setting(const char *name, const char *value)
 {
-	if (!pg_verifymbstr(value, (int) strlen(value), true))
-		ereport(ERROR,
-				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-				 errmsg("the value of %s is not valid in encoding \"%s\" of the database",
-						name, GetDatabaseEncodingName()),
-				 errhint("SET %s again, in this session.", name)));
+	guc_verify(name, value);
 	return MemoryContextStrdup(TopTransactionContext, value);
 }
 

@@ -240,6 +240,36 @@ purpose_read(const char *name, Purpose *purpose)
 	read_rows("notice", 0, name, read_notice, purpose);
 }
 
+typedef struct Found
+{
+	Purpose		purpose;
+	char	   *legal_basis;
+} Found;
+
+static void
+read_basis(Purpose *purpose, const char *name, TupleDesc desc, HeapTuple tuple)
+{
+	Found	   *found = (Found *) purpose;
+	bool		isnull;
+
+	purpose->known = true;
+	purpose->id = DatumGetInt32(heap_getattr(tuple, P_ID, desc, &isnull));
+	found->legal_basis =
+		TextDatumGetCString(heap_getattr(tuple, P_LEGAL_BASIS, desc, &isnull));
+}
+
+bool
+purpose_find(const char *name, int32 *id, char **legal_basis)
+{
+	Found		found = {0};
+
+	if (datamap_oids() != NULL)
+		read_rows("purpose", P_NAME, name, read_basis, &found.purpose);
+	*id = found.purpose.id;
+	*legal_basis = found.legal_basis;
+	return found.purpose.known;
+}
+
 static void
 read_purpose_cap(Purpose *purpose, const char *name, TupleDesc desc,
 				 HeapTuple tuple)

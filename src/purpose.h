@@ -43,6 +43,9 @@ typedef struct Purpose
 /* Read it, for current_user, into the current memory context. */
 extern void purpose_read(const char *name, Purpose *purpose);
 
+/* Its id and legal basis; false: there is no such purpose. */
+extern bool purpose_find(const char *name, int32 *id, char **legal_basis);
+
 /* Does any purpose or grant of this database have a cap?  Cheap. */
 extern bool purpose_any_cap(void);
 

@@ -402,6 +402,29 @@ standing_find(const StandingQuestion *question, uint64 person)
 	return judge(question, &facts);
 }
 
+bool
+standing_consented(int32 purpose, uint64 person, const char *channel,
+				   const char *topic, TimestampTz at)
+{
+	StandingQuestion question = {.purpose = purpose, .needs_consent = true};
+	Facts		facts = {0};
+	Tables		tables;
+	int			i;
+
+	open_tables(&tables, &question);
+	find_consents(&facts, &question, &tables, person);
+	close_tables(&tables);
+	for (i = 0; i < facts.nconsents; i++)
+	{
+		const Consent *consent = &facts.consents[i];
+
+		if (strcmp(consent->channel, channel) == 0 &&
+			strcmp(consent->topic, topic) == 0)
+			return consent->permits && consent->since <= at;
+	}
+	return false;
+}
+
 /* ---------- everybody at once ---------- */
 
 /*

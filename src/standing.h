@@ -42,7 +42,15 @@ typedef enum Standing
 extern Standing standing_find(const StandingQuestion *question, uint64 person);
 
 /*
- * The same for one person after the other, within one statement.  The first
+ * Does a consent for exactly this channel and topic ("": all) stand recorded,
+ * from not after a time, whether it is still valid or not?
+ */
+extern bool standing_consented(int32 purpose, uint64 person,
+							   const char *channel, const char *topic,
+							   TimestampTz at);
+
+/*
+ * The answers for one person after the other, within one statement.  The first
  * answers are looked up one by one; from some number on, which depends on the
  * size of the tables, those of all persons are read at once.  Takes work_mem
  * at most, 256 kB for a million persons.  Begin it anew for each statement

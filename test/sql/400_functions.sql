@@ -12,9 +12,11 @@ WHERE e.extname = 'gdpr';
 
 SELECT oid::regprocedure AS not_in_schema_gdpr FROM extension_function WHERE pronamespace <> 'gdpr'::regnamespace;
 SELECT oid::regprocedure AS without_comment FROM extension_function WHERE obj_description(oid, 'pg_proc') IS NULL;
--- protect() commits, and a procedure with settings of its own cannot: its body is qualified
+-- protect() commits, and a procedure with settings of its own cannot: its body is qualified. The names in a body that is
+-- one expression were looked up when it was made
 SELECT f.oid::regprocedure AS without_search_path FROM extension_function f JOIN pg_language l ON l.oid = f.prolang
-WHERE l.lanname NOT IN ('c', 'internal') AND NOT coalesce(f.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false);
+WHERE l.lanname NOT IN ('c', 'internal') AND NOT coalesce(f.proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)
+AND (f.prosqlbody IS NULL OR f.prosecdef OR f.prokind <> 'f');
 -- what decrypts or depends on keys, settings or tables can change: a peer declared it IMMUTABLE
 SELECT f.oid::regprocedure AS immutable_with_keys FROM extension_function f
 WHERE f.provolatile = 'i' AND f.proname ~ 'reveal|^token|subject$|^find|status|forget|protect|purpose';
