@@ -96,6 +96,7 @@ CREATE FUNCTION gdpr.lift_restriction(subject bigint, informed_at timestamptz, r
     RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lifted uuid;
+    since timestamptz;
     result integer := 0;
 BEGIN
     subject := gdpr.living_subject(subject);
@@ -103,10 +104,16 @@ BEGIN
         RAISE EXCEPTION 'the person has to be informed before a restriction is lifted'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 18(3).', HINT = 'Inform the person, and say when: informed_at => now().';
     END IF;
-    FOR lifted IN
+    FOR lifted, since IN
         DELETE FROM gdpr.flag f WHERE f.subject = lift_restriction.subject AND f.kind = 'r'
-                                  AND (restriction IS NULL OR f.id = restriction) RETURNING f.id
+                                  AND (restriction IS NULL OR f.id = restriction) RETURNING f.id, f.since
     LOOP
+        -- now() is before a restriction of the same transaction
+        IF informed_at < least(since, now()) THEN
+            RAISE EXCEPTION 'informed_at is before the restriction, which is from %', since
+                USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 18(3).',
+                      HINT = 'Inform the person that it will be lifted, and say when; restriction => … lifts one of several.';
+        END IF;
         PERFORM gdpr.record_flag(lifted, subject, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), informed_at, NULL, reason);
         result := result + 1;
     END LOOP;

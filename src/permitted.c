@@ -15,6 +15,7 @@
 #include "crypto.h"
 #include "envelope.h"
 #include "errors.h"
+#include "guc.h"
 #include "keystore.h"
 #include "policy.h"
 #include "sealed.h"
@@ -28,18 +29,32 @@ PG_FUNCTION_INFO_V1(gdpr_random_token);
 
 #define TOKEN_BYTES		32
 
-/* What purpose, channel and topic, from an argument on, ask; NULL: the session. */
+/*
+ * What purpose, channel and topic, from an argument on, ask.  With NULL for the
+ * purpose, what is NULL is as the session says.
+ */
 static PolicyQuestion *
 question_of_args(FunctionCallInfo fcinfo, int first)
 {
 	const char *texts[3] = {NULL, NULL, NULL};
+	bool		given = false;
 	int			i;
 
-	if (PG_ARGISNULL(first))
-		return policy_session();
 	for (i = 0; i < 3; i++)
-		if (!PG_ARGISNULL(first + i))
-			texts[i] = text_to_cstring(PG_GETARG_TEXT_PP(first + i));
+	{
+		if (PG_ARGISNULL(first + i))
+			continue;
+		texts[i] = text_to_cstring(PG_GETARG_TEXT_PP(first + i));
+		given = true;
+	}
+	if (!given)
+		return policy_session();
+	if (texts[0] == NULL)
+	{
+		texts[0] = guc_purpose;
+		texts[1] = texts[1] != NULL ? texts[1] : guc_channel;
+		texts[2] = texts[2] != NULL ? texts[2] : guc_topic;
+	}
 	return policy_question(texts[0], texts[1], texts[2]);
 }
 
@@ -69,7 +84,8 @@ person_of(int64 number)
  * gdpr.permitted(subject, purpose, channel, topic) RETURNS boolean
  *
  * May current_user use the person's data for the purpose?  NULL for channel or
- * topic: any.  NULL for purpose: what the session says.  False also for the
+ * topic: any.  NULL for purpose: the session's, and then its channel and topic
+ * where they are NULL.  False also for the
  * forgotten, and for NULL.  ERRCODE_GDPR_PURPOSE as for reading.
  */
 Datum

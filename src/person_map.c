@@ -11,6 +11,7 @@
 
 #define PIECE_PERSONS	4096
 #define PIECE_BYTES		(PIECE_PERSONS / 4)
+#define RECENT_PIECES	1024	/* a power of 2 */
 
 typedef struct Piece
 {
@@ -22,7 +23,8 @@ struct PersonMap
 {
 	MemoryContext context;
 	HTAB	   *pieces;			/* NULL: the map is empty */
-	Piece	   *last;			/* the one that was used last */
+	Piece	  **recent;			/* those that were used last, by first: persons
+								 * often come in no order */
 	Size		limit;
 };
 
@@ -43,7 +45,7 @@ person_map_reset(PersonMap *map, Size limit)
 	if (map->pieces == NULL)
 		return;
 	map->pieces = NULL;
-	map->last = NULL;
+	map->recent = NULL;
 	MemoryContextReset(map->context);
 }
 
@@ -57,6 +59,8 @@ make_pieces(PersonMap *map)
 	ctl.hcxt = map->context;
 	map->pieces = hash_create("gdpr persons", 16, &ctl,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	map->recent = MemoryContextAllocZero(map->context,
+										 sizeof(Piece *) * RECENT_PIECES);
 }
 
 /* The piece with a person, or NULL. */
@@ -64,16 +68,14 @@ static Piece *
 find_piece(PersonMap *map, uint64 person)
 {
 	uint64		first = person / PIECE_PERSONS;
-	Piece	   *piece;
+	Piece	  **recent;
 
 	if (map->pieces == NULL)
 		return NULL;
-	if (map->last != NULL && map->last->first == first)
-		return map->last;
-	piece = hash_search(map->pieces, &first, HASH_FIND, NULL);
-	if (piece != NULL)
-		map->last = piece;
-	return piece;
+	recent = &map->recent[first % RECENT_PIECES];
+	if (*recent == NULL || (*recent)->first != first)
+		*recent = hash_search(map->pieces, &first, HASH_FIND, NULL);
+	return *recent;
 }
 
 int
@@ -105,7 +107,7 @@ person_map_set(PersonMap *map, uint64 person, int value)
 			return false;
 		piece = hash_search(map->pieces, &first, HASH_ENTER, NULL);
 		memset(piece->bits, 0, PIECE_BYTES);
-		map->last = piece;
+		map->recent[first % RECENT_PIECES] = piece;
 	}
 	piece->bits[place / 4] =
 		(uint8) ((piece->bits[place / 4] & ~(3 << shift)) | (value << shift));

@@ -45,9 +45,9 @@ enum FlagColumn
 #define FLAG_OBJECTION		'o'
 #define FLAG_CHANNEL_BLOCK	'b'
 
-/* Look-ups before everything is read: at least, and for each page. */
+/* Look-ups before everything is read: at least, and one for so many pages. */
 #define LOOKUPS_AT_LEAST	32
-#define LOOKUPS_PER_PAGE	1
+#define PAGES_PER_LOOKUP	2
 
 /* One row of gdpr.consent */
 typedef struct Consent
@@ -161,6 +161,16 @@ get_number(Relation rel, HeapTuple tuple, int attnum, bool *isnull)
 	return *isnull ? 0 : DatumGetInt64(value);
 }
 
+/* Is it still valid, if it permits? */
+static bool
+is_valid(const StandingQuestion *question, const Datum *values,
+		 const bool *nulls)
+{
+	return DatumGetTimestampTz(values[C_SINCE - 1]) >= question->consents_from &&
+		(nulls[C_EXPIRES - 1] ||
+		 DatumGetTimestampTz(values[C_EXPIRES - 1]) > GetCurrentTimestamp());
+}
+
 static void
 add_consent(Facts *facts, const StandingQuestion *question, Relation rel,
 			HeapTuple tuple)
@@ -183,10 +193,7 @@ add_consent(Facts *facts, const StandingQuestion *question, Relation rel,
 	consent->topic = TextDatumGetCString(values[C_TOPIC - 1]);
 	consent->permits = DatumGetBool(values[C_PERMITS - 1]);
 	consent->since = DatumGetTimestampTz(values[C_SINCE - 1]);
-	consent->valid = consent->permits &&
-		consent->since >= question->consents_from &&
-		(nulls[C_EXPIRES - 1] ||
-		 DatumGetTimestampTz(values[C_EXPIRES - 1]) > GetCurrentTimestamp());
+	consent->valid = consent->permits && is_valid(question, values, nulls);
 }
 
 static void
@@ -497,6 +504,35 @@ note_consent(StandingMemo *memo, const StandingQuestion *question,
 						  known == KNOWN_NOTHING ? alone : KNOWN_BY_LOOKUP);
 }
 
+/* Channels and topics: few, and each of them often. */
+typedef struct Words
+{
+	char	   *words[16];
+	int			count;			/* that there have been so far */
+} Words;
+
+/* The same as a C string, until so many others have come. */
+static const char *
+get_word(Words *words, Datum value)
+{
+	text	   *word = DatumGetTextPP(value);
+	size_t		len = VARSIZE_ANY_EXHDR(word);
+	char	  **place;
+	int			i;
+
+	if (len == 0)
+		return "";
+	for (i = 0; i < Min(words->count, (int) lengthof(words->words)); i++)
+		if (strlen(words->words[i]) == len &&
+			memcmp(words->words[i], VARDATA_ANY(word), len) == 0)
+			return words->words[i];
+	place = &words->words[words->count % lengthof(words->words)];
+	if (words->count++ >= (int) lengthof(words->words))
+		pfree(*place);
+	*place = text_to_cstring(word);
+	return *place;
+}
+
 /*
  * The table is read as it lies, with the consents for other purposes: by the
  * index, each row would be looked for by itself.
@@ -506,33 +542,37 @@ load_consents(StandingMemo *memo, const StandingQuestion *question,
 			  const Tables *tables)
 {
 	Relation	rel = tables->consents;
+	TupleDesc	desc = RelationGetDescr(rel);
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false,
 										  tables->snapshot, 0, NULL);
+	Words		words = {0};
 	Facts		facts = {0};
 	Consent		consent;
 	HeapTuple	tuple;
 	bool		fits = true;
 
 	facts.consents = &consent;
-	facts.max_consents = 1;
+	facts.nconsents = 1;
 	while (fits && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		MemoryContext before;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (DatumGetInt32(heap_getattr(tuple, C_PURPOSE, RelationGetDescr(rel),
-									   &isnull)) != question->purpose)
+		if (DatumGetInt32(heap_getattr(tuple, C_PURPOSE, desc, &isnull)) != question->purpose)
 			continue;
-		before = MemoryContextSwitchTo(memo->scratch);
-		MemoryContextReset(memo->scratch);
-		facts.nconsents = 0;
-		add_consent(&facts, question, rel, tuple);
-		MemoryContextSwitchTo(before);
-		if (is_relevant(question, &consent))
-			fits = note_consent(memo, question,
-								(uint64) get_number(rel, tuple, C_SUBJECT, &isnull),
-								&facts);
+		heap_deform_tuple(tuple, desc, values, nulls);
+		consent.channel = get_word(&words, values[C_CHANNEL - 1]);
+		consent.topic = get_word(&words, values[C_TOPIC - 1]);
+		if (!is_relevant(question, &consent))
+			continue;
+		consent.permits = DatumGetBool(values[C_PERMITS - 1]);
+		consent.since = DatumGetTimestampTz(values[C_SINCE - 1]);
+		consent.valid = consent.permits && is_valid(question, values, nulls);
+		fits = note_consent(memo, question,
+							(uint64) DatumGetInt64(values[C_SUBJECT - 1]),
+							&facts);
 	}
 	systable_endscan(scan);
 	return fits;
@@ -573,9 +613,9 @@ is_time_to_load(StandingMemo *memo, const StandingQuestion *question)
 	if (memo->too_large || ++memo->lookups < LOOKUPS_AT_LEAST)
 		return false;
 	if (memo->max_lookups == 0)
-		memo->max_lookups = LOOKUPS_AT_LEAST + LOOKUPS_PER_PAGE *
+		memo->max_lookups = LOOKUPS_AT_LEAST +
 			(table_pages("flag") +
-			 (question->needs_consent ? table_pages("consent") : 0));
+			 (question->needs_consent ? table_pages("consent") : 0)) / PAGES_PER_LOOKUP;
 	return memo->lookups >= memo->max_lookups;
 }
 

@@ -129,6 +129,9 @@ BEGIN
                 CASE WHEN gdpr.permitted(subject, q.purpose, q.channel, q.topic) THEN 'yes' END FROM dt.number;
             INSERT INTO dt.result SELECT 'permitted, session', q.role, q.purpose, q.channel, q.topic, q.override, id,
                 CASE WHEN gdpr.permitted(subject) THEN 'yes' END FROM dt.number;
+            PERFORM set_config('gdpr.channel', 'post', true); -- what is said here counts
+            INSERT INTO dt.result SELECT 'permitted, channel', q.role, q.purpose, q.channel, q.topic, q.override, id,
+                CASE WHEN gdpr.permitted(subject, channel => coalesce(q.channel, '')) THEN 'yes' END FROM dt.number;
             PERFORM set_config('gdpr.purpose', '', true), set_config('gdpr.channel', '', true), set_config('gdpr.topic', '', true);
             EXECUTE format('INSERT INTO dt.result SELECT %L, %L, %L, %L, %L, %L, id, email FROM dt.%I', 'view',
                            q.role, q.purpose, q.channel, q.topic, q.override,

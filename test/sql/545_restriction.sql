@@ -78,6 +78,11 @@ SELECT id, email FROM rs.person WHERE id <= 3 ORDER BY id;
 RESET ROLE; RESET gdpr.purpose;
 SELECT gdpr.lift_restriction(:p1, informed_at => NULL);
 SELECT gdpr.lift_restriction(:p1, informed_at => clock_timestamp() + interval '1 hour');
+\set VERBOSITY terse
+SELECT gdpr.lift_restriction(:p1, informed_at => '2023-12-31 23:59+00', restriction => :'r1'); -- before there was one
+\set VERBOSITY sqlstate
+SELECT gdpr.lift_restriction(:p1, informed_at => '2024-02-01'); -- before the second
+\set VERBOSITY default
 SELECT gdpr.lift_restriction(:p1, informed_at => now(), restriction => gen_random_uuid());
 SELECT gdpr.lift_restriction(:p1, informed_at => now(), restriction => :'r3'); -- that of another person
 SELECT gdpr.lift_restriction(:p1, informed_at => '2024-02-01', restriction => :'r1', reason => 'it was right');
