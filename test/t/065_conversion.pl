@@ -174,14 +174,9 @@ sub crash_when
 {
 	my ($call, $condition, $name) = @_;
 	my $session = open_session($node, 'postgres');
-	my $waiting = 1;
 
 	say_to($session, $call);
-	for (1 .. 2000)
-	{
-		last unless $waiting = $node->safe_psql('postgres', "SELECT NOT EXISTS (SELECT FROM gdpr.conversions WHERE $condition)") eq 't';
-	}
-	ok(!$waiting, "$name: is that far");
+	ok(comes_true($node, 'postgres', "EXISTS (SELECT FROM gdpr.conversions WHERE $condition)"), "$name: is that far");
 	$node->stop('immediate');
 	$node->start;
 	eval { $session->{run}->finish; };

@@ -22,7 +22,7 @@ use Test::More;
 
 our @EXPORT = qw(crm_create crm_declare crm_protect crm_database revealed stored
   same_rows rows_of dark number_of app app_fails open_session ask say_to close_session
-  @TABLES);
+  comes_true @TABLES);
 
 our @TABLES = qw(person orders order_line comment invoice message);
 
@@ -42,6 +42,23 @@ my %PERSONAL = (
 	comment => [qw(body)],
 	invoice => [qw(iban amount)],
 	message => [qw(body reply)]);
+
+# Does a condition come true?  Asked every two milliseconds, in one session: what
+# is true for a short time only is not missed.
+sub comes_true
+{
+	my ($node, $database, $condition) = @_;
+
+	return $node->psql($database, <<"SQL") == 0;
+DO \$\$ BEGIN
+	FOR i IN 1 .. 30000 LOOP
+		IF $condition THEN RETURN; END IF;
+		PERFORM pg_sleep(0.002);
+	END LOOP;
+	RAISE 'it does not come true';
+END \$\$;
+SQL
+}
 
 # The tables with rows of so many persons, nothing declared yet.
 sub crm_create
