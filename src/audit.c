@@ -1,26 +1,482 @@
 /*
  * audit.c
  *		The one place that hears of every access to personal data.
+ *
+ * reveal and guard call audit_touch() for what they open or write.  What a
+ * statement touched is gathered here, for each relation and purpose, and
+ * becomes records when the statement ends, however it ends.  Records go to
+ * audit_queue.c.
+ *
+ * Outside of transaction blocks a statement's records wait for the end of its
+ * transaction, so that they can say how it ended.
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "tcop/cmdtag.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "audit.h"
+#include "audit_queue.h"
+#include "audit_record.h"
+#include "compat.h"
+#include "errors.h"
+#include "guc.h"
+
+/* Ranges of persons after which an entry becomes a record and starts anew. */
+#define RANGES_LIMIT	65536
 
 PG_FUNCTION_INFO_V1(gdpr_session_statistics);
 
-static uint64 counts[AUDIT_ACTIONS];
-
-void
-audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
-			AuditAction action)
+/* What was done to one relation for one purpose */
+typedef struct Entry
 {
-	counts[action]++;
+	int32		table_id;
+	const char *relation;
+	const char *purpose;
+	Oid			role;			/* current_user */
+	const char *role_name;
+	uint8		did;
+	int			ncolumns;
+	const char **columns;		/* their names */
+	uint64	   *touches;		/* of each */
+	uint64		writes;
+	AuditSet	persons;
+	struct Entry *next;
+} Entry;
+
+static uint64 counts[AUDIT_ACTIONS];
+static MemoryContext entries_context = NULL;
+static Entry *entries = NULL;	/* the last used first */
+static bool has_records = false;	/* of this transaction, in the queue */
+static bool has_open_records = false;	/* ... that do not say how it ended */
+static uint32 statement_count = 0;	/* of this transaction */
+static const char *command = "";	/* outermost */
+static int64 query_id = 0;
+static int	nesting = 0;		/* of queries and utility commands */
+
+static ExecutorRun_hook_type prev_executor_run = NULL;
+static ExecutorFinish_hook_type prev_executor_finish = NULL;
+static ProcessUtility_hook_type prev_process_utility = NULL;
+
+/* The transaction, as it was when it touched something; 0: it has not yet */
+static uint32 transaction = 0;
+static char session_role[NAMEDATALEN];
+
+/* ---------- gathering ---------- */
+
+static const char *
+role_name(Oid role)
+{
+	return GetUserNameFromId(role, false);
 }
 
+/*
+ * Whose transaction it is: in a parallel worker, its leader's.
+ */
+static PGPROC *
+leader(void)
+{
+	return MyProc->lockGroupLeader != NULL ? MyProc->lockGroupLeader : MyProc;
+}
+
+/*
+ * The first access of a transaction: what cannot be asked when it has failed,
+ * and whether there can be a record at all.
+ */
+static void
+begin_transaction(void)
+{
+	if (RecoveryInProgress() && guc_standby_audit == GUC_STANDBY_REFUSE)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_AUDITED),
+				 errmsg("personal data is not revealed on a standby"),
+				 errdetail("It cannot write the audit trail."),
+				 errhint("Ask the primary, or have gdpr.standby_audit set to off: then nobody knows who has seen it.")));
+	audit_queue_prepare();
+	strlcpy(session_role, role_name(GetSessionUserId()), NAMEDATALEN);
+	transaction = compat_local_xid(leader());
+}
+
+static Entry *
+make_entry(const TableMap *table, const char *purpose)
+{
+	MemoryContext before = MemoryContextSwitchTo(entries_context);
+	Entry	   *entry;
+	int			i;
+
+	if (transaction == 0)
+		begin_transaction();
+	entry = palloc0(sizeof(Entry));
+	entry->table_id = table->id;
+	entry->relation = datamap_relation_name(table->root->relid);
+	entry->purpose = pstrdup(purpose);
+	entry->role = GetUserId();
+	entry->role_name = role_name(entry->role);
+	entry->ncolumns = table->ncolumns;
+	entry->columns = palloc(sizeof(char *) * Max(table->ncolumns, 1));
+	for (i = 0; i < table->ncolumns; i++)
+		entry->columns[i] = pstrdup(table->columns[i].name);
+	entry->persons.context = entries_context;
+	entry->touches = palloc0(sizeof(uint64) * Max(table->ncolumns, 1));
+	entry->next = entries;
+	entries = entry;
+	MemoryContextSwitchTo(before);
+	return entry;
+}
+
+/* The entry, as the first of them. */
+static Entry *
+find_entry(const TableMap *table, const char *purpose)
+{
+	Entry	  **link;
+	Oid			role = GetUserId();
+
+	for (link = &entries; *link != NULL; link = &(*link)->next)
+	{
+		Entry	   *entry = *link;
+
+		if (entry->table_id == table->id && entry->role == role &&
+			entry->ncolumns == table->ncolumns &&
+			strcmp(entry->purpose, purpose) == 0)
+		{
+			*link = entry->next;
+			entry->next = entries;
+			entries = entry;
+			return entry;
+		}
+	}
+	return make_entry(table, purpose);
+}
+
+/* ---------- records ---------- */
+
+static void
+fill_session(AuditRecord *record)
+{
+	record->at = GetCurrentTimestamp();
+	record->server_start = PgStartTime;
+	record->backend = compat_backend_id(leader());
+	record->transaction = transaction;
+	record->xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	record->pid = leader()->pid;
+	record->session_role = session_role;
+	record->actor = guc_actor;
+	record->application = application_name;
+	record->client = MyProcPort != NULL && MyProcPort->remote_host != NULL ?
+		MyProcPort->remote_host : "";
+}
+
+static void
+put(const AuditRecord *record)
+{
+	StringInfoData bytes;
+
+	if (RecoveryInProgress())
+		return;
+	initStringInfo(&bytes);
+	audit_record_encode(&bytes, record);
+	audit_queue_put(bytes.data, bytes.len);
+	pfree(bytes.data);
+}
+
+static void
+put_entry(Entry *entry, AuditOutcome outcome, bool failed)
+{
+	AuditRecord record = {.kind = AUDIT_KIND_ACCESS, .outcome = outcome};
+	int			i;
+
+	fill_session(&record);
+	record.role = entry->role_name;
+	record.statement = statement_count;
+	record.command = command;
+	record.failed = failed;
+	record.query_id = query_id;
+	record.purpose = entry->purpose;
+	record.override_reason = (entry->did & AUDIT_DID_OVERRIDE) != 0 ?
+		guc_override_reason : "";
+	record.relation = entry->relation;
+	record.rows = entry->writes;
+	for (i = 0; i < entry->ncolumns; i++)
+	{
+		if (entry->touches[i] == 0)
+			continue;
+		record.columns = lappend(record.columns, (void *) entry->columns[i]);
+		record.rows = Max(record.rows, entry->touches[i]);
+	}
+	record.did = entry->did;
+	(void) audit_set_arrange(&entry->persons);
+	record.persons = entry->persons;
+	put(&record);
+	has_records = true;
+	if (outcome == AUDIT_OUTCOME_OPEN)
+		has_open_records = true;
+}
+
+/* What was gathered so far becomes records. */
+static void
+put_entries(AuditOutcome outcome, bool failed)
+{
+	MemoryContext before;
+	Entry	   *entry;
+
+	if (entries == NULL)
+		return;
+	before = MemoryContextSwitchTo(entries_context);
+	for (entry = entries; entry != NULL; entry = entry->next)
+		put_entry(entry, outcome, failed);
+	MemoryContextSwitchTo(before);
+	entries = NULL;
+	MemoryContextReset(entries_context);
+}
+
+/* Too much to wait for the end of the statement. */
+static void
+leave_early(Entry *entry)
+{
+	MemoryContext before = MemoryContextSwitchTo(entries_context);
+
+	put_entry(entry, AUDIT_OUTCOME_OPEN, false);
+	entry->persons.count = 0;
+	memset(entry->touches, 0, sizeof(uint64) * entry->ncolumns);
+	entry->writes = 0;
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * The end of a statement.  Outside of transaction blocks that of the
+ * transaction follows, and says how it ended.
+ */
+static void
+end_statement(bool failed)
+{
+	if (IsTransactionBlock() || IsSubTransaction() || IsInParallelMode())
+		put_entries(AUDIT_OUTCOME_OPEN, failed);
+}
+
+/* ---------- hooks ---------- */
+
+static const char *
+command_of(CmdType operation)
+{
+	switch (operation)
+	{
+		case CMD_SELECT:
+			return "SELECT";
+		case CMD_INSERT:
+			return "INSERT";
+		case CMD_UPDATE:
+			return "UPDATE";
+		case CMD_DELETE:
+			return "DELETE";
+		case CMD_MERGE:
+			return "MERGE";
+		default:
+			return "";
+	}
+}
+
+/* How the transaction ended, for the records that do not say so. */
+static void
+put_end(AuditOutcome outcome)
+{
+	AuditRecord record = {.kind = AUDIT_KIND_END, .outcome = outcome};
+	MemoryContext before = MemoryContextSwitchTo(entries_context);
+
+	fill_session(&record);
+	record.role = session_role;
+	put(&record);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+begin_statement(const char *name, uint64 id)
+{
+	if (nesting++ > 0)
+		return;
+	statement_count++;
+	command = name;
+	query_id = (int64) id;
+}
+
+/*
+ * In an unfinished portal, every FETCH is a statement.
+ */
+static void
+audit_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
+{
+	volatile bool failed = true;
+
+	begin_statement(command_of(query->operation), query->plannedstmt->queryId);
+	PG_TRY();
+	{
+		if (prev_executor_run)
+			prev_executor_run(COMPAT_EXECUTOR_RUN_PASS);
+		else
+			standard_ExecutorRun(COMPAT_EXECUTOR_RUN_PASS);
+		failed = false;
+	}
+	PG_FINALLY();
+	{
+		if (--nesting == 0)
+			end_statement(failed);
+	}
+	PG_END_TRY();
+}
+
+/* Nobody is told what a row belonged to that has no person. */
+void
+audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
+			AuditAction action, const char *purpose)
+{
+	Entry	   *entry = entries;
+
+	counts[action]++;
+	if (action == AUDIT_HIDE || subject == 0)
+		return;
+	if (entry == NULL || entry->table_id != table->id ||
+		entry->ncolumns != table->ncolumns ||
+		entry->role != GetUserId() || strcmp(entry->purpose, purpose) != 0)
+		entry = find_entry(table, purpose);
+	switch (action)
+	{
+		case AUDIT_REVEAL:
+			entry->did |= AUDIT_DID_REVEAL;
+			break;
+		case AUDIT_MASK:
+			entry->did |= AUDIT_DID_MASK;
+			break;
+		case AUDIT_OVERRIDE:
+			entry->did |= AUDIT_DID_OVERRIDE;
+			break;
+		default:
+			entry->did |= AUDIT_DID_WRITE;
+			entry->writes++;
+			break;
+	}
+	if (column != NULL && action != AUDIT_OVERRIDE)
+		entry->touches[column - table->columns]++;
+	audit_set_add(&entry->persons, subject);
+	if (entry->persons.count >= RANGES_LIMIT)
+		leave_early(entry);
+}
+
+/* AFTER triggers, which the statement fires, are part of it. */
+static void
+audit_executor_finish(QueryDesc *query)
+{
+	volatile bool failed = true;
+
+	nesting++;
+	PG_TRY();
+	{
+		if (prev_executor_finish)
+			prev_executor_finish(query);
+		else
+			standard_ExecutorFinish(query);
+		failed = false;
+	}
+	PG_FINALLY();
+	{
+		if (--nesting == 0)
+			end_statement(failed);
+	}
+	PG_END_TRY();
+}
+
+/* COPY FROM, CALL, DO, FETCH and others: the queries in them are part of them. */
+static void
+audit_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *queryEnv, DestReceiver *dest,
+			  QueryCompletion *qc)
+{
+	volatile bool failed = true;
+	ProcessUtility_hook_type next = prev_process_utility != NULL ?
+		prev_process_utility : standard_ProcessUtility;
+
+	if (IsA(pstmt->utilityStmt, TransactionStmt))
+	{
+		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
+	begin_statement(GetCommandTagName(CreateCommandTag(pstmt->utilityStmt)), pstmt->queryId);
+	PG_TRY();
+	{
+		next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		failed = false;
+	}
+	PG_FINALLY();
+	{
+		if (--nesting == 0)
+			end_statement(failed);
+	}
+	PG_END_TRY();
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			put_entries(AUDIT_OUTCOME_COMMITTED, false);
+			if (has_open_records)
+				put_end(AUDIT_OUTCOME_COMMITTED);
+			return;
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			put_entries(AUDIT_OUTCOME_OPEN, false);
+			return;
+		case XACT_EVENT_COMMIT:
+			/* what other callbacks touched since */
+			put_entries(AUDIT_OUTCOME_COMMITTED, false);
+			break;
+		case XACT_EVENT_ABORT:
+			/* what was to be committed was not */
+			if (has_records)
+				put_end(AUDIT_OUTCOME_ROLLED_BACK);
+			put_entries(AUDIT_OUTCOME_ROLLED_BACK, true);
+			break;
+		case XACT_EVENT_PARALLEL_ABORT:
+			put_entries(AUDIT_OUTCOME_OPEN, true);
+			break;
+		default:
+			break;
+	}
+	has_records = false;
+	has_open_records = false;
+	transaction = 0;
+	statement_count = 0;
+}
+
+void
+audit_init(void)
+{
+	audit_queue_init();
+	entries_context = AllocSetContextCreate(TopMemoryContext, "gdpr audit",
+											ALLOCSET_SMALL_SIZES);
+	prev_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = audit_executor_run;
+	prev_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = audit_executor_finish;
+	prev_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = audit_utility;
+	RegisterXactCallback(xact_callback, NULL);
+}
 /*
  * gdpr.session_statistics(OUT revealed, OUT hidden, OUT written, OUT masked,
  *		OUT overridden)

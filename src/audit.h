@@ -3,7 +3,8 @@
  *		The one place that hears of every access to personal data.
  *
  * reveal and guard call audit_touch() for each row and column that they open
- * or write.  So far it counts, per backend: gdpr.session_statistics().
+ * or write, with the purpose it was for ("": none).  Each statement leaves a
+ * record for each relation and purpose, whatever becomes of its transaction.
  */
 #ifndef GDPR_AUDIT_H
 #define GDPR_AUDIT_H
@@ -23,6 +24,10 @@ typedef enum AuditAction
 } AuditAction;
 
 extern void audit_touch(const TableMap *table, const ColumnMap *column,
-						uint64 subject, AuditAction action);
+						uint64 subject, AuditAction action,
+						const char *purpose);
+
+/* Called once from _PG_init: installs hooks and callbacks. */
+extern void audit_init(void);
 
 #endif							/* GDPR_AUDIT_H */

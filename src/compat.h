@@ -182,4 +182,31 @@ compat_group_exprs(RangeTblEntry *rte)
 								 false)
 #endif
 
+/* A non-transactional logical message; 17 can flush it. */
+#if PG_VERSION_NUM < 170000
+#define compat_log_message(prefix, message, len) \
+	LogLogicalMessage(prefix, message, len, false)
+#else
+#define compat_log_message(prefix, message, len) \
+	LogLogicalMessage(prefix, message, len, false, false)
+#endif
+
+/* A range that is not empty; 16 can report errors softly. */
+#if PG_VERSION_NUM < 160000
+#define compat_make_range(type, lower, upper) \
+	make_range(type, lower, upper, false)
+#else
+#define compat_make_range(type, lower, upper) \
+	make_range(type, lower, upper, false, NULL)
+#endif
+
+/* The parts of a virtual transaction id. */
+#if PG_VERSION_NUM < 170000
+#define compat_backend_id(proc)	((uint32) (proc)->backendId)
+#define compat_local_xid(proc)	((proc)->lxid)
+#else
+#define compat_backend_id(proc)	((uint32) (proc)->vxid.procNumber)
+#define compat_local_xid(proc)	((proc)->vxid.lxid)
+#endif
+
 #endif							/* GDPR_COMPAT_H */

@@ -29,4 +29,7 @@
 /* More persons were asked for than the purpose or role may see. */
 #define ERRCODE_GDPR_CAP					MAKE_SQLSTATE('G', 'D', '0', '0', '9')
 
+/* There can be no record of what was asked for. */
+#define ERRCODE_GDPR_NOT_AUDITED			MAKE_SQLSTATE('G', 'D', '0', '1', '0')
+
 #endif							/* GDPR_ERRORS_H */

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "audit.h"
 #include "conditions.h"
 #include "datamap.h"
 #include "guard_mode.h"
@@ -45,6 +46,7 @@ _PG_init(void)
 	quota_init();
 	datamap_init();
 	statement_init();
+	audit_init();
 	mask_init();
 	policy_init();
 	row_init();

@@ -714,7 +714,8 @@ store_sealed(GuardRow *row, int form)
 	else if (!row->insert && row->old != NULL &&
 			 row->numbers[0] != guard_old_person(row))
 		row->news.relink = true;
-	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE);
+	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE,
+				policy_purpose(policy_session()));
 	return guard_finish_row(row, sealed);
 }
 
@@ -839,5 +840,6 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 	require_others_unrestricted(trigger->tg_relation, table,
 								(uint8 *) VARDATA_ANY(envelope),
 								VARSIZE_ANY_EXHDR(envelope), forgotten);
+	audit_touch(table, NULL, person, AUDIT_WRITE, policy_purpose(policy_session()));
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -23,7 +23,15 @@ char	   *guc_topic = NULL;
 char	   *guc_actor = NULL;
 char	   *guc_override_reason = NULL;
 char	   *guc_source = NULL;
+int			guc_standby_audit = GUC_STANDBY_REFUSE;
 uint64		guc_question_version = 1;
+
+static const struct config_enum_entry standby_audit_options[] = {
+	{"refuse", GUC_STANDBY_REFUSE, false},
+	{"off", GUC_STANDBY_OFF, false},
+	{NULL, 0, false}
+};
+
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_worker_naptime = 5000;
@@ -219,6 +227,17 @@ guc_init(void)
 							PGC_SUSET,
 							0,
 							NULL, NULL, NULL);
+
+	/* For reports on a standby, where it is known otherwise who reads. */
+	DefineCustomEnumVariable("gdpr.standby_audit",
+							 "What a standby does when personal data is read, since it cannot write the audit trail.",
+							 "refuse: an error; off: the data is revealed and there is no record of it.",
+							 &guc_standby_audit,
+							 GUC_STANDBY_REFUSE,
+							 standby_audit_options,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("gdpr");
 }

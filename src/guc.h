@@ -20,6 +20,14 @@ extern bool guc_physical;
 /* Moves whenever gdpr.purpose, gdpr.channel or gdpr.topic may have changed. */
 extern uint64 guc_question_version;
 
+/* What a standby, which cannot write the audit trail, does with a read. */
+typedef enum GucStandbyAudit
+{
+	GUC_STANDBY_REFUSE,
+	GUC_STANDBY_OFF				/* reveals, and nobody knows */
+} GucStandbyAudit;
+
+extern int	guc_standby_audit;
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;

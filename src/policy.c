@@ -178,6 +178,12 @@ view_question(const char *purpose, const char *channel, const char *topic)
 	return view_questions[nview_questions++];
 }
 
+const char *
+policy_purpose(const PolicyQuestion *question)
+{
+	return question->name;
+}
+
 PolicyQuestion *
 policy_of_context(const char *context)
 {

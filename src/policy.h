@@ -97,4 +97,7 @@ extern bool policy_permits_change(uint64 person);
  */
 extern bool policy_may_restore(const TableMap *table);
 
+/* The name of its purpose, "" for none. */
+extern const char *policy_purpose(const PolicyQuestion *question);
+
 #endif							/* GDPR_POLICY_H */

@@ -84,14 +84,17 @@ show(PolicyQuestion *question, PolicyDecision decision, ColumnMap *column,
 {
 	if (decision == POLICY_MASK)
 	{
-		audit_touch(column->table, column, number, AUDIT_MASK);
+		audit_touch(column->table, column, number, AUDIT_MASK,
+					policy_purpose(question));
 		return *isnull ? value : mask_value(column, value, isnull);
 	}
 	if (how != REVEAL_OWN_INPUT && !*isnull)
 		policy_count(question, person);
-	audit_touch(column->table, column, number, AUDIT_REVEAL);
+	audit_touch(column->table, column, number, AUDIT_REVEAL,
+				policy_purpose(question));
 	if (how != REVEAL_OWN_INPUT && policy_overrides(question))
-		audit_touch(column->table, column, number, AUDIT_OVERRIDE);
+		audit_touch(column->table, column, number, AUDIT_OVERRIDE,
+					policy_purpose(question));
 	return value;
 }
 
@@ -113,7 +116,7 @@ reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 	decision = decide(question, column, person, how);
 	if (decision == POLICY_HIDE)
 	{
-		audit_touch(column->table, column, person, AUDIT_HIDE);
+		audit_touch(column->table, column, person, AUDIT_HIDE, "");
 		return (Datum) 0;
 	}
 	if (is_being_forgotten(column, buf, len) ||
@@ -135,7 +138,7 @@ reveal_open(PolicyQuestion *question, ColumnMap *column, Datum stored,
 	decision = decide(question, column, 0, how);
 	if (decision == POLICY_HIDE)
 	{
-		audit_touch(column->table, column, 0, AUDIT_HIDE);
+		audit_touch(column->table, column, 0, AUDIT_HIDE, "");
 		return (Datum) 0;
 	}
 	*isnull = false;

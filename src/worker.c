@@ -30,16 +30,22 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "audit_log.h"
+#include "audit_queue.h"
 #include "guc.h"
 #include "keystore_internal.h"
 #include "worker.h"
 
 #define LIBRARY				"gdpr"
+#define AUDIT_PAUSE		200		/* ms between two looks at the queue */
+#define AUDIT_PAUSES	5		/* without a record, then the worker ends: it would
+								 * be in the way of CREATE DATABASE ... TEMPLATE */
 #define MAX_BACKOFF			6	/* doublings of gdpr.worker_naptime */
 
 PGDLLEXPORT void gdpr_launcher_main(Datum arg);
 PGDLLEXPORT void gdpr_worker_main(Datum arg);
 PGDLLEXPORT void gdpr_asking_main(Datum arg);
+PGDLLEXPORT void gdpr_audit_main(Datum arg);
 
 /* What a worker of gdpr_asking_main is asked, in bgw_extra */
 typedef struct Question
@@ -63,6 +69,22 @@ worker_init(void)
 	strlcpy(worker.bgw_name, "gdpr launcher", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "gdpr launcher", sizeof(worker.bgw_type));
 	RegisterBackgroundWorker(&worker);
+}
+
+/* Stores what waits of the audit trail; how many records. */
+static int64
+store_audit(void)
+{
+	int64		records = 0;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(get_extension_oid("gdpr", true)))
+		records = audit_log_store();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return records;
 }
 
 /* The worker of one database */
@@ -89,6 +111,9 @@ gdpr_worker_main(Datum arg)
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* what a crash left in the log */
+	if (!RecoveryInProgress())
+		(void) store_audit();
 	proc_exit(0);
 }
 
@@ -121,21 +146,53 @@ gdpr_asking_main(Datum arg)
 	proc_exit(0);
 }
 
+/* The worker that stores the audit trail of one database */
+
+void
+gdpr_audit_main(Datum arg)
+{
+	int			idle = 0;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	if (!audit_queue_serve())
+		proc_exit(0);
+	pgstat_report_activity(STATE_RUNNING, "storing the audit trail");
+	(void) audit_queue_take();
+	(void) store_audit();
+	while (idle < AUDIT_PAUSES)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 AUDIT_PAUSE, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		idle++;
+		if (audit_queue_take())
+		{
+			(void) store_audit();
+			idle = 0;
+		}
+	}
+	proc_exit(0);
+}
+
 /* The launcher */
 
 static void
 forget_latch(int code, Datum arg)
 {
 	keystore_shared->launcher = NULL;
+	audit_queue_launcher(NULL);
 }
 
-/* Runs a worker to its end; false: it could not be started. */
-static bool
-run_worker(Oid database, const char *function, const Question *question)
+/* Starts a worker; NULL: it could not be started. */
+static BackgroundWorkerHandle *
+start_worker(Oid database, const char *function, const Question *question)
 {
 	BackgroundWorker worker = {0};
 	BackgroundWorkerHandle *handle;
-	pid_t		pid;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
@@ -153,8 +210,20 @@ run_worker(Oid database, const char *function, const Question *question)
 		ereport(LOG,
 				(errmsg("could not start a worker to finish erasures"),
 				 errhint("Increase max_worker_processes.")));
-		return false;
+		return NULL;
 	}
+	return handle;
+}
+
+/* Runs a worker to its end; false: it could not be started. */
+static bool
+run_worker(Oid database, const char *function, const Question *question)
+{
+	BackgroundWorkerHandle *handle = start_worker(database, function, question);
+	pid_t		pid;
+
+	if (handle == NULL)
+		return false;
 	if (WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_STARTED)
 		(void) WaitForBackgroundWorkerShutdown(handle);
 	pfree(handle);
@@ -288,17 +357,38 @@ look_around(void)
 	return work_failed(connectable);
 }
 
+/* Starts the workers that store audit trails; true: one could not be started. */
+static bool
+serve_audit(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, audit_queue_unserved())
+	{
+		BackgroundWorkerHandle *handle = start_worker(lfirst_oid(cell), "gdpr_audit_main", NULL);
+		pid_t		pid;
+
+		if (handle == NULL)
+			return true;
+		(void) WaitForBackgroundWorkerStartup(handle, &pid);
+		pfree(handle);
+	}
+	return false;
+}
+
 void
 gdpr_launcher_main(Datum arg)
 {
 	MemoryContext context;
 	int			failures = 0;
+	bool		failed;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	keystore_shared->launcher = MyLatch;
+	audit_queue_launcher(MyLatch);
 	before_shmem_exit(forget_latch, (Datum) 0);
 	context = AllocSetContextCreate(TopMemoryContext, "gdpr launcher",
 									ALLOCSET_DEFAULT_SIZES);
@@ -314,7 +404,9 @@ gdpr_launcher_main(Datum arg)
 		}
 
 		MemoryContextSwitchTo(context);
-		failures = look_around() ? Min(failures + 1, MAX_BACKOFF) : 0;
+		failed = serve_audit();
+		failed |= look_around();
+		failures = failed ? Min(failures + 1, MAX_BACKOFF) : 0;
 		MemoryContextReset(context);
 
 		pause = (long) guc_worker_naptime << (failures > 0 ? failures - 1 : 0);

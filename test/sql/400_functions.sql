@@ -66,6 +66,7 @@ SELECT t::regtype, l FROM (VALUES
     ('regclass', ARRAY['''calls.person''', '0', '4294967295', '''calls.plain''', '''pg_class''', '''gdpr.tombstone''', '''gdpr.data_map''']),
     ('bigint', ARRAY['65536', '0', '-1', '65535', '1099511627776', '9223372036854775807', '(-9223372036854775808)']),
     ('integer', ARRAY['0', '-1', '2147483647', '(-2147483648)']),
+    ('date', ARRAY['''infinity''', '''-infinity''', '''2024-02-29''', '''2024-03-01''', '''4713-01-01 BC''']),
     ('oid', ARRAY['0', '4294967295']),
     ('smallint', ARRAY['0', '-1', '16', '32767']),
     ('boolean', ARRAY['true', 'false']),

@@ -34,6 +34,7 @@ sub standby
 	put_keys($node, $keys) if $keys;
 	$node->adjust_conf('postgresql.conf', 'gdpr.keystore_directory', "'$node->{keys}'");
 	$node->append_conf('postgresql.conf', "$_ = $options{$_}\n") foreach keys %options;
+	$node->append_conf('postgresql.conf', "gdpr.standby_audit = 'off'\n");
 	$node->start;
 	return $node;
 }

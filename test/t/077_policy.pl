@@ -30,7 +30,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'b', has_streaming => 1);
 $standby->{keys} = copy_keys($primary);
 $standby->adjust_conf('postgresql.conf', 'gdpr.keystore_directory', "'$standby->{keys}'");
-$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 60s');
+$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = 60s\ngdpr.standby_audit = 'off'");
 $standby->start;
 
 # In a transaction, with a plan that is made once and an open cursor; without.

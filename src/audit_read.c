@@ -1,0 +1,355 @@
+/*
+ * audit_read.c
+ *		The audit trail as SQL sees it: records of a block, whose they are, and
+ *		whether the chain holds.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "audit_log.h"
+#include "audit_record.h"
+#include "compat.h"
+#include "errors.h"
+#include "varint.h"
+
+PG_FUNCTION_INFO_V1(gdpr_audit_records);
+PG_FUNCTION_INFO_V1(gdpr_audit_hash);
+PG_FUNCTION_INFO_V1(gdpr_audit_concerns);
+
+#define SALT_BYTES		16
+
+/* The next record of a block, with its salt; false at the end. */
+static bool
+next_record(const uint8 *content, size_t len, size_t *offset,
+			const uint8 **record, size_t *recordlen)
+{
+	uint64		size;
+
+	if (*offset == len)
+		return false;
+	if (!varint_read(content, len, offset, &size) || size < SALT_BYTES || size > len - *offset)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DAMAGED),
+				 errmsg("a block of the audit trail is damaged"),
+				 errhint("SELECT * FROM gdpr.verify_audit() names it.")));
+	*record = content + *offset;
+	*recordlen = size;
+	*offset += size;
+	return true;
+}
+
+static bool
+set_has(const AuditSet *set, uint64 number)
+{
+	int			low = 0;
+	int			high = set->count;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (set->ranges[middle].last < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->count && set->ranges[low].first <= number;
+}
+
+static Datum
+persons_datum(const AuditSet *set)
+{
+	TypeCacheEntry *type = lookup_type_cache(INT8MULTIRANGEOID, TYPECACHE_MULTIRANGE_INFO);
+	RangeType **ranges = palloc(sizeof(RangeType *) * Max(set->count, 1));
+	int			i;
+
+	for (i = 0; i < set->count; i++)
+	{
+		RangeBound	lower = {.val = Int64GetDatum((int64) set->ranges[i].first), .inclusive = true, .lower = true};
+		RangeBound	upper = {.val = Int64GetDatum((int64) set->ranges[i].last + 1)};
+
+		ranges[i] = compat_make_range(type->rngtype, &lower, &upper);
+	}
+	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type->rngtype, set->count, ranges));
+}
+
+static Datum
+texts_datum(List *texts)
+{
+	Datum	   *items = palloc(sizeof(Datum) * Max(list_length(texts), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, texts)
+		items[n++] = CStringGetTextDatum(lfirst(lc));
+	return PointerGetDatum(construct_array(items, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static List *
+actions(uint8 did)
+{
+	List	   *result = NIL;
+
+	if (did & AUDIT_DID_REVEAL)
+		result = lappend(result, "reveal");
+	if (did & AUDIT_DID_MASK)
+		result = lappend(result, "mask");
+	if (did & AUDIT_DID_WRITE)
+		result = lappend(result, "write");
+	if (did & AUDIT_DID_OVERRIDE)
+		result = lappend(result, "override");
+	return result;
+}
+
+enum
+{
+	COLUMN_RECORD, COLUMN_AT, COLUMN_KIND, COLUMN_OUTCOME, COLUMN_SESSION_ROLE,
+	COLUMN_ROLE, COLUMN_ACTOR, COLUMN_APPLICATION, COLUMN_CLIENT, COLUMN_PID,
+	COLUMN_TRANSACTION, COLUMN_STATEMENT, COLUMN_COMMAND, COLUMN_FAILED,
+	COLUMN_QUERY_ID, COLUMN_PURPOSE, COLUMN_OVERRIDE_REASON, COLUMN_RELATION,
+	COLUMN_COLUMNS, COLUMN_ACTIONS, COLUMN_ROWS, COLUMN_SUBJECTS, COLUMNS
+};
+
+static void
+set_text(Datum *values, bool *nulls, int column, const char *text)
+{
+	nulls[column] = text[0] == '\0';
+	if (!nulls[column])
+		values[column] = CStringGetTextDatum(text);
+}
+
+static const char *
+outcome_name(AuditOutcome outcome)
+{
+	return outcome == AUDIT_OUTCOME_COMMITTED ? "committed" :
+		outcome == AUDIT_OUTCOME_ROLLED_BACK ? "rolled back" : "";
+}
+
+static void
+put_row(ReturnSetInfo *result, int64 serial, const AuditRecord *record)
+{
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {0};
+	bool		access = record->kind == AUDIT_KIND_ACCESS;
+
+	values[COLUMN_RECORD] = Int64GetDatum(serial);
+	values[COLUMN_AT] = TimestampTzGetDatum(record->at);
+	values[COLUMN_KIND] = CStringGetTextDatum(access ? "access" : record->kind == AUDIT_KIND_END ? "end" : "gap");
+	set_text(values, nulls, COLUMN_OUTCOME, outcome_name(record->outcome));
+	set_text(values, nulls, COLUMN_SESSION_ROLE, record->session_role);
+	set_text(values, nulls, COLUMN_ROLE, record->role);
+	set_text(values, nulls, COLUMN_ACTOR, record->actor);
+	set_text(values, nulls, COLUMN_APPLICATION, record->application);
+	set_text(values, nulls, COLUMN_CLIENT, record->client);
+	values[COLUMN_PID] = Int32GetDatum(record->pid);
+	values[COLUMN_TRANSACTION] = CStringGetTextDatum(psprintf("%llx.%x.%x", (unsigned long long) record->server_start,
+															  record->backend, record->transaction));
+	if (access)
+	{
+		values[COLUMN_STATEMENT] = Int32GetDatum((int32) record->statement);
+		set_text(values, nulls, COLUMN_COMMAND, record->command);
+		values[COLUMN_FAILED] = BoolGetDatum(record->failed);
+		values[COLUMN_QUERY_ID] = Int64GetDatum(record->query_id);
+		nulls[COLUMN_QUERY_ID] = record->query_id == 0;
+		set_text(values, nulls, COLUMN_PURPOSE, record->purpose);
+		set_text(values, nulls, COLUMN_OVERRIDE_REASON, record->override_reason);
+		set_text(values, nulls, COLUMN_RELATION, record->relation);
+		values[COLUMN_COLUMNS] = texts_datum(record->columns);
+		values[COLUMN_ACTIONS] = texts_datum(actions(record->did));
+		values[COLUMN_ROWS] = Int64GetDatum((int64) record->rows);
+		values[COLUMN_SUBJECTS] = persons_datum(&record->persons);
+	}
+	else
+		memset(nulls + COLUMN_STATEMENT, true, COLUMNS - COLUMN_STATEMENT);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * gdpr.audit_records(first_record, content, subject) RETURNS SETOF record
+ *
+ * The records of a block; with a subject, those that concern it.
+ * ERRCODE_GDPR_DAMAGED.
+ */
+Datum
+gdpr_audit_records(PG_FUNCTION_ARGS)
+{
+	bytea	   *content;
+	bool		all = PG_ARGISNULL(2);
+	uint64		subject = all ? 0 : (uint64) PG_GETARG_INT64(2);
+	int64		serial;
+	size_t		offset = 0;
+	const uint8 *bytes;
+	size_t		len;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "gdpr audit", ALLOCSET_DEFAULT_SIZES);
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return (Datum) 0;
+	serial = PG_GETARG_INT64(0);
+	content = PG_GETARG_BYTEA_PP(1);
+	for (; next_record((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), &offset, &bytes, &len); serial++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(scratch);
+		AuditRecord record;
+
+		if (!audit_record_decode(bytes + SALT_BYTES, len - SALT_BYTES, &record))
+			ereport(WARNING,
+					(errcode(ERRCODE_GDPR_DAMAGED),
+					 errmsg("record " INT64_FORMAT " of the audit trail cannot be read", serial)));
+		else if (all || set_has(&record.persons, subject))
+			put_row((ReturnSetInfo *) fcinfo->resultinfo, serial, &record);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(scratch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return (Datum) 0;
+}
+
+/*
+ * gdpr.audit_hash(hash before, content) RETURNS bytea
+ *
+ * The chain's hash after a block.  ERRCODE_GDPR_DAMAGED.
+ */
+Datum
+gdpr_audit_hash(PG_FUNCTION_ARGS)
+{
+	bytea	   *before = PG_GETARG_BYTEA_PP(0);
+	bytea	   *content = PG_GETARG_BYTEA_PP(1);
+	bytea	   *result = palloc(VARHDRSZ + AUDIT_HASH_BYTES);
+	size_t		offset = 0;
+	const uint8 *bytes;
+	size_t		len;
+
+	if (VARSIZE_ANY_EXHDR(before) != AUDIT_HASH_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a hash of the audit trail has %d bytes", AUDIT_HASH_BYTES)));
+	SET_VARSIZE(result, VARHDRSZ + AUDIT_HASH_BYTES);
+	memcpy(VARDATA(result), VARDATA_ANY(before), AUDIT_HASH_BYTES);
+	while (next_record((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), &offset, &bytes, &len))
+	{
+		audit_chain_add((uint8 *) VARDATA(result), bytes, len);
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_BYTEA_P(result);
+}
+
+/* ---------- whose records a block has ---------- */
+
+/*
+ * A summary is the number of wide ranges, these, and a Bloom filter (Bloom 1970)
+ * of all other persons: 10 bits and 7 places for each, less than 1 % of blocks
+ * are opened in vain.
+ */
+#define WIDE			64		/* persons of a range */
+#define BITS_PER_PERSON	10
+#define PLACES			7
+
+static uint64
+mix(uint64 number)
+{
+	number = (number ^ (number >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
+	number = (number ^ (number >> 27)) * UINT64CONST(0x94d049bb133111eb);
+	return number ^ (number >> 31);
+}
+
+static uint64
+place_of(uint64 hash, int i, uint64 bits)
+{
+	return ((hash & 0xFFFFFFFF) + (uint64) i * (hash >> 32)) % bits;
+}
+
+Datum
+audit_summary(const uint8 *content, size_t contentlen)
+{
+	AuditSet	wide = {0};
+	AuditSet	single = {0};
+	StringInfoData out;
+	size_t		offset = 0;
+	const uint8 *bytes;
+	size_t		len;
+	uint64		persons;
+	uint64		bits;
+	int			start;
+	int			i;
+	uint64		number;
+	int			place;
+
+	while (next_record(content, contentlen, &offset, &bytes, &len))
+	{
+		AuditRecord record;
+
+		if (!audit_record_decode(bytes + SALT_BYTES, len - SALT_BYTES, &record))
+			continue;
+		for (i = 0; i < record.persons.count; i++)
+		{
+			const AuditRange *range = &record.persons.ranges[i];
+
+			if (range->last - range->first >= WIDE)
+				audit_set_add_range(&wide, range->first, range->last);
+			else
+				audit_set_add_range(&single, range->first, range->last);
+		}
+	}
+	(void) audit_set_arrange(&wide);
+	persons = audit_set_arrange(&single);
+	initStringInfo(&out);
+	appendStringInfoSpaces(&out, VARHDRSZ);
+	audit_set_encode(&out, &wide);
+	start = out.len;
+	bits = Max(persons * BITS_PER_PERSON, 8);
+	enlargeStringInfo(&out, (int) (bits / 8 + 1));
+	memset(out.data + start, 0, bits / 8 + 1);
+	out.len += (int) (bits / 8 + 1);
+	for (i = 0; i < single.count; i++)
+		for (number = single.ranges[i].first; number <= single.ranges[i].last; number++)
+			for (place = 0; place < PLACES; place++)
+			{
+				uint64		bit = place_of(mix(number), place, (bits / 8 + 1) * 8);
+
+				out.data[start + bit / 8] |= (char) (1 << bit % 8);
+			}
+	SET_VARSIZE(out.data, out.len);
+	return PointerGetDatum(out.data);
+}
+
+/*
+ * gdpr.audit_concerns(persons, subject) RETURNS boolean
+ *
+ * May a block have records that concern a person?  False: it has none.
+ */
+Datum
+gdpr_audit_concerns(PG_FUNCTION_ARGS)
+{
+	bytea	   *persons = PG_GETARG_BYTEA_PP(0);
+	uint64		number = (uint64) PG_GETARG_INT64(1);
+	const uint8 *bytes = (uint8 *) VARDATA_ANY(persons);
+	size_t		len = VARSIZE_ANY_EXHDR(persons);
+	size_t		offset = 0;
+	AuditSet	wide;
+	uint64		hash = mix(number);
+	int			place;
+
+	if (!audit_set_decode(bytes, len, &offset, &wide) || offset == len)
+		PG_RETURN_BOOL(true);	/* damaged: look into the block */
+	if (set_has(&wide, number))
+		PG_RETURN_BOOL(true);
+	for (place = 0; place < PLACES; place++)
+	{
+		uint64		bit = place_of(hash, place, (len - offset) * 8);
+
+		if ((bytes[offset + bit / 8] & (1 << bit % 8)) == 0)
+			PG_RETURN_BOOL(false);
+	}
+	PG_RETURN_BOOL(true);
+}

@@ -1,0 +1,164 @@
+/*
+ * audit_record.c
+ *		One record of the audit trail, and its bytes.
+ */
+#include "postgres.h"
+
+#include "audit_record.h"
+#include "varint.h"
+
+#define RECORD_VERSION	1
+#define FLAG_FAILED		0x80	/* beside what was done */
+
+typedef struct Reader
+{
+	const uint8 *buf;
+	size_t		len;
+	size_t		offset;
+	bool		ok;				/* so far */
+} Reader;
+
+static void
+put_text(StringInfo out, const char *text)
+{
+	size_t		len = text == NULL ? 0 : strlen(text);
+
+	varint_append(out, len);
+	appendBinaryStringInfo(out, text, (int) len);
+}
+
+static void
+put_time(StringInfo out, TimestampTz at)
+{
+	int			i;
+
+	for (i = 56; i >= 0; i -= 8)
+		appendStringInfoCharMacro(out, (char) ((uint64) at >> i));
+}
+
+void
+audit_record_encode(StringInfo out, const AuditRecord *record)
+{
+	ListCell   *lc;
+
+	appendStringInfoCharMacro(out, RECORD_VERSION);
+	appendStringInfoCharMacro(out, (char) record->kind);
+	appendStringInfoCharMacro(out, (char) record->outcome);
+	put_time(out, record->at);
+	put_time(out, record->server_start);
+	varint_append(out, record->backend);
+	varint_append(out, record->transaction);
+	varint_append(out, record->xid);
+	varint_append(out, (uint64) record->pid);
+	put_text(out, record->session_role);
+	put_text(out, record->role);
+	put_text(out, record->actor);
+	put_text(out, record->application);
+	put_text(out, record->client);
+	if (record->kind != AUDIT_KIND_ACCESS)
+		return;
+	varint_append(out, record->statement);
+	put_text(out, record->command);
+	put_time(out, record->query_id);
+	put_text(out, record->purpose);
+	put_text(out, record->override_reason);
+	put_text(out, record->relation);
+	varint_append(out, (uint64) list_length(record->columns));
+	foreach(lc, record->columns)
+		put_text(out, lfirst(lc));
+	appendStringInfoCharMacro(out, (char) (record->did | (record->failed ? FLAG_FAILED : 0)));
+	varint_append(out, record->rows);
+	audit_set_encode(out, &record->persons);
+}
+
+static uint64
+take_varint(Reader *reader)
+{
+	uint64		value = 0;
+
+	reader->ok = reader->ok &&
+		varint_read(reader->buf, reader->len, &reader->offset, &value);
+	return value;
+}
+
+static uint8
+take_byte(Reader *reader)
+{
+	reader->ok = reader->ok && reader->offset < reader->len;
+	return reader->ok ? reader->buf[reader->offset++] : 0;
+}
+
+static TimestampTz
+take_time(Reader *reader)
+{
+	uint64		value = 0;
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		value = value << 8 | take_byte(reader);
+	return (TimestampTz) value;
+}
+
+static const char *
+take_text(Reader *reader)
+{
+	uint64		len = take_varint(reader);
+	const char *text;
+
+	reader->ok = reader->ok && len <= reader->len - reader->offset;
+	if (!reader->ok || len == 0)
+		return "";
+	text = pnstrdup((const char *) reader->buf + reader->offset, len);
+	reader->offset += len;
+	return text;
+}
+
+static void
+take_access(Reader *reader, AuditRecord *record)
+{
+	uint64		columns;
+	uint8		flags;
+
+	record->statement = (uint32) take_varint(reader);
+	record->command = take_text(reader);
+	record->query_id = take_time(reader);
+	record->purpose = take_text(reader);
+	record->override_reason = take_text(reader);
+	record->relation = take_text(reader);
+	for (columns = take_varint(reader); reader->ok && columns > 0; columns--)
+		record->columns = lappend(record->columns, unconstify(char *, take_text(reader)));
+	flags = take_byte(reader);
+	record->did = flags & ~FLAG_FAILED;
+	record->failed = (flags & FLAG_FAILED) != 0;
+	record->rows = take_varint(reader);
+	reader->ok = reader->ok &&
+		audit_set_decode(reader->buf, reader->len, &reader->offset, &record->persons);
+}
+
+bool
+audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
+{
+	Reader		reader = {buf, len, 0, true};
+
+	memset(record, 0, sizeof(*record));
+	if (take_byte(&reader) != RECORD_VERSION)
+		return false;
+	record->kind = take_byte(&reader);
+	record->outcome = take_byte(&reader);
+	record->at = take_time(&reader);
+	record->server_start = take_time(&reader);
+	record->backend = (uint32) take_varint(&reader);
+	record->transaction = (uint32) take_varint(&reader);
+	record->xid = take_varint(&reader);
+	record->pid = (int32) take_varint(&reader);
+	record->session_role = take_text(&reader);
+	record->role = take_text(&reader);
+	record->actor = take_text(&reader);
+	record->application = take_text(&reader);
+	record->client = take_text(&reader);
+	if (record->kind == AUDIT_KIND_ACCESS)
+		take_access(&reader, record);
+	return reader.ok && reader.offset == len &&
+		record->kind >= AUDIT_KIND_ACCESS && record->kind <= AUDIT_KIND_GAP &&
+		record->outcome <= AUDIT_OUTCOME_ROLLED_BACK;
+}

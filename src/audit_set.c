@@ -1,0 +1,119 @@
+/*
+ * audit_set.c
+ *		The persons of an audit record: a set of numbers, as ranges.
+ *
+ * Rows mostly come in the order of their persons, or have one person: then
+ * there are few ranges.
+ */
+#include "postgres.h"
+
+#include "audit_set.h"
+#include "varint.h"
+
+#define FIRST_RANGES	16
+
+static int
+compare_ranges(const void *a, const void *b)
+{
+	uint64		first_a = ((const AuditRange *) a)->first;
+	uint64		first_b = ((const AuditRange *) b)->first;
+
+	return first_a < first_b ? -1 : first_a > first_b;
+}
+
+uint64
+audit_set_arrange(AuditSet *set)
+{
+	uint64		numbers = 0;
+	int			kept = 0;
+	int			i;
+
+	if (set->count > 1)
+		qsort(set->ranges, set->count, sizeof(AuditRange), compare_ranges);
+	for (i = 0; i < set->count; i++)
+	{
+		const AuditRange *range = &set->ranges[i];
+
+		if (kept > 0 && range->first <= set->ranges[kept - 1].last + 1)
+			set->ranges[kept - 1].last = Max(set->ranges[kept - 1].last, range->last);
+		else
+			set->ranges[kept++] = *range;
+	}
+	set->count = kept;
+	for (i = 0; i < kept; i++)
+		numbers += set->ranges[i].last - set->ranges[i].first + 1;
+	return numbers;
+}
+
+void
+audit_set_add_range(AuditSet *set, uint64 first, uint64 last)
+{
+	AuditRange *latest = set->count > 0 ? &set->ranges[set->count - 1] : NULL;
+
+	if (latest != NULL && first >= latest->first && first <= latest->last + 1)
+	{
+		latest->last = Max(latest->last, last);
+		return;
+	}
+	if (set->count == set->max)
+	{
+		/* what came out of order may be less than it seems */
+		if (set->max > 0)
+			(void) audit_set_arrange(set);
+		if (set->count > set->max / 2 || set->max == 0)
+		{
+			set->max = Max(FIRST_RANGES, set->max * 2);
+			set->ranges = set->ranges == NULL ?
+				MemoryContextAlloc(set->context != NULL ? set->context : CurrentMemoryContext,
+								   sizeof(AuditRange) * set->max) :
+				repalloc_huge(set->ranges, sizeof(AuditRange) * set->max);
+		}
+	}
+	set->ranges[set->count].first = first;
+	set->ranges[set->count].last = last;
+	set->count++;
+}
+
+void
+audit_set_encode(StringInfo out, const AuditSet *set)
+{
+	uint64		next = 0;
+	int			i;
+
+	varint_append(out, (uint64) set->count);
+	for (i = 0; i < set->count; i++)
+	{
+		varint_append(out, set->ranges[i].first - next);
+		varint_append(out, set->ranges[i].last - set->ranges[i].first);
+		next = set->ranges[i].last + 1;
+	}
+}
+
+bool
+audit_set_decode(const uint8 *buf, size_t len, size_t *offset, AuditSet *set)
+{
+	uint64		count;
+	uint64		next = 0;
+	uint64		gap;
+	uint64		more;
+
+	memset(set, 0, sizeof(*set));
+	/* each takes two bytes at least */
+	if (!varint_read(buf, len, offset, &count) || count > (len - *offset) / 2)
+		return false;
+	set->max = (int) count;
+	set->ranges = palloc(sizeof(AuditRange) * Max(count, 1));
+	for (; count > 0; count--)
+	{
+		AuditRange *range = &set->ranges[set->count++];
+
+		if (!varint_read(buf, len, offset, &gap) ||
+			!varint_read(buf, len, offset, &more) ||
+			gap > AUDIT_SET_MAX - next || more > AUDIT_SET_MAX - next - gap)
+			return false;
+		range->first = next + gap;
+		range->last = range->first + more;
+		next = range->last + 1;
+	}
+	return true;
+}
