@@ -10,8 +10,7 @@ CREATE TABLE gdpr.audit_block (
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
     persons bytea NOT NULL,
-    content bytea NOT NULL,
-    PRIMARY KEY (month, first_record)
+    content bytea NOT NULL
 ) PARTITION BY LIST (month);
 -- beside the row, so that looking for a person does not fetch it from elsewhere
 ALTER TABLE gdpr.audit_block ALTER COLUMN persons SET STORAGE MAIN;
@@ -47,6 +46,8 @@ BEGIN
     END IF;
     IF to_regclass('gdpr.' || name) IS NULL THEN
         EXECUTE format('CREATE TABLE gdpr.%I PARTITION OF gdpr.audit_block FOR VALUES IN (%L)', name, month);
+        -- here, not above: a dump adds it to the partition
+        EXECUTE format('ALTER TABLE gdpr.%I ADD PRIMARY KEY (first_record)', name);
         EXECUTE format('REVOKE ALL ON gdpr.%I FROM PUBLIC', name);
     END IF;
 END $$;

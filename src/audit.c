@@ -49,6 +49,8 @@ typedef struct Entry
 	const char *purpose;
 	Oid			role;			/* current_user */
 	const char *role_name;
+	const char *actor;
+	const char *override_reason;	/* the first */
 	uint8		did;
 	int			ncolumns;
 	const char **columns;		/* their names */
@@ -126,6 +128,9 @@ make_entry(const TableMap *table, const char *purpose)
 	entry->purpose = pstrdup(purpose);
 	entry->role = GetUserId();
 	entry->role_name = role_name(entry->role);
+	guc_verify("gdpr.actor", guc_actor);
+	entry->actor = pstrdup(guc_actor);
+	entry->override_reason = "";
 	entry->ncolumns = table->ncolumns;
 	entry->columns = palloc(sizeof(char *) * Max(table->ncolumns, 1));
 	for (i = 0; i < table->ncolumns; i++)
@@ -151,7 +156,8 @@ find_entry(const TableMap *table, const char *purpose)
 
 		if (entry->table_id == table->id && entry->role == role &&
 			entry->ncolumns == table->ncolumns &&
-			strcmp(entry->purpose, purpose) == 0)
+			strcmp(entry->purpose, purpose) == 0 &&
+			strcmp(entry->actor, guc_actor) == 0)
 		{
 			*link = entry->next;
 			entry->next = entries;
@@ -174,7 +180,6 @@ fill_session(AuditRecord *record)
 	record->xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
 	record->pid = leader()->pid;
 	record->session_role = session_role;
-	record->actor = guc_actor;
 	record->application = application_name;
 	record->client = MyProcPort != NULL && MyProcPort->remote_host != NULL ?
 		MyProcPort->remote_host : "";
@@ -206,8 +211,8 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 	record.failed = failed;
 	record.query_id = query_id;
 	record.purpose = entry->purpose;
-	record.override_reason = (entry->did & AUDIT_DID_OVERRIDE) != 0 ?
-		guc_override_reason : "";
+	record.actor = entry->actor;
+	record.override_reason = entry->override_reason;
 	record.relation = entry->relation;
 	record.rows = entry->writes;
 	for (i = 0; i < entry->ncolumns; i++)
@@ -298,6 +303,7 @@ put_end(AuditOutcome outcome)
 
 	fill_session(&record);
 	record.role = session_role;
+	record.actor = "";
 	put(&record);
 	MemoryContextSwitchTo(before);
 }
@@ -349,7 +355,8 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 		return;
 	if (entry == NULL || entry->table_id != table->id ||
 		entry->ncolumns != table->ncolumns ||
-		entry->role != GetUserId() || strcmp(entry->purpose, purpose) != 0)
+		entry->role != GetUserId() || strcmp(entry->purpose, purpose) != 0 ||
+		strcmp(entry->actor, guc_actor) != 0)
 		entry = find_entry(table, purpose);
 	switch (action)
 	{
@@ -360,6 +367,11 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 			entry->did |= AUDIT_DID_MASK;
 			break;
 		case AUDIT_OVERRIDE:
+			if ((entry->did & AUDIT_DID_OVERRIDE) == 0)
+			{
+				guc_verify("gdpr.override_reason", guc_override_reason);
+				entry->override_reason = MemoryContextStrdup(entries_context, guc_override_reason);
+			}
 			entry->did |= AUDIT_DID_OVERRIDE;
 			break;
 		default:

@@ -38,6 +38,7 @@
 /* The block that is being filled */
 typedef struct Block
 {
+	MemoryContext scratch;		/* for a record, or for storing the block */
 	DateADT		month;
 	int64		first_record;
 	int			records;
@@ -82,6 +83,7 @@ execute(const char *statement, int nargs, Oid *types, Datum *values)
 {
 	if (SPI_execute_with_args(statement, nargs, types, values, NULL, false, 0) < 0)
 		elog(ERROR, "could not store the audit trail");
+	SPI_freetuptable(SPI_tuptable);
 }
 
 static Datum
@@ -99,9 +101,11 @@ store_block(Block *block)
 {
 	Oid			types[7] = {DATEOID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID};
 	Datum		values[7];
+	MemoryContext before;
 
 	if (block->records == 0)
 		return;
+	before = MemoryContextSwitchTo(block->scratch);
 	values[0] = DateADTGetDatum(block->month);
 	values[1] = Int64GetDatum(block->first_record);
 	values[2] = Int32GetDatum(block->records);
@@ -121,34 +125,47 @@ store_block(Block *block)
 	values[2] = DateADTGetDatum(block->month);
 	values[3] = bytes_datum(block->hash, AUDIT_HASH_BYTES);
 	execute("INSERT INTO gdpr.audit_chain (first_record, records, month, hash) VALUES ($1, $2, $3, $4)", 4, types, values);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(block->scratch);
 	block->first_record += block->records;
 	block->records = 0;
 	resetStringInfo(&block->content);
+}
+
+/* When a record was made.  What cannot be read is kept as it is, in its place. */
+static TimestampTz
+time_of(Block *block, const uint8 *bytes, size_t len)
+{
+	MemoryContext before = MemoryContextSwitchTo(block->scratch);
+	AuditRecord record;
+	TimestampTz at;
+
+	at = audit_record_decode(bytes, len, &record) ? record.at :
+		block->records > 0 ? block->last_at : GetCurrentTimestamp();
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(block->scratch);
+	return at;
 }
 
 static void
 add_record(const uint8 *bytes, size_t len, XLogRecPtr next, void *arg)
 {
 	Block	   *block = arg;
-	AuditRecord record;
+	TimestampTz at = time_of(block, bytes, len);
+	DateADT		month = month_of(at);
 	uint8		salt[SALT_BYTES];
 	int			start;
-	DateADT		month;
 
-	/* what we cannot read is kept as it is, in the month that there is */
-	if (!audit_record_decode(bytes, len, &record))
-		record.at = block->records > 0 ? block->last_at : GetCurrentTimestamp();
-	month = month_of(record.at);
 	if (block->records > 0 &&
 		(month != block->month || block->records >= BLOCK_RECORDS || block->content.len > BLOCK_BYTES))
 		store_block(block);
 	if (block->records == 0)
 	{
 		block->month = month;
-		block->first_at = block->last_at = record.at;
+		block->first_at = block->last_at = at;
 	}
-	block->first_at = Min(block->first_at, record.at);
-	block->last_at = Max(block->last_at, record.at);
+	block->first_at = Min(block->first_at, at);
+	block->last_at = Max(block->last_at, at);
 	if (!crypto_random(salt, SALT_BYTES))
 		elog(ERROR, "could not generate random bytes");
 	varint_append(&block->content, SALT_BYTES + len);
@@ -234,6 +251,7 @@ audit_log_store(void)
 
 	SPI_connect();
 	initStringInfo(&block.content);
+	block.scratch = AllocSetContextCreate(CurrentMemoryContext, "gdpr audit", ALLOCSET_DEFAULT_SIZES);
 	from = read_progress();
 	read_head(&block);
 	first = block.first_record;

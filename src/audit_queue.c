@@ -13,8 +13,10 @@
 
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "access/xloginsert.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
+#include "common/base64.h"
 #include "miscadmin.h"
 #include "replication/message.h"
 #include "storage/ipc.h"
@@ -26,7 +28,12 @@
 #include "audit_queue.h"
 #include "compat.h"
 
-#define PREFIX		"gdpr"
+/*
+ * A prefix with a NUL in it: pg_logical_emit_message(), which anybody may call,
+ * cannot make one, so nobody forges records.
+ */
+static char prefix[] = "gdpr\0audit";
+
 #define DATABASES	256
 
 typedef struct QueueDatabase
@@ -46,6 +53,7 @@ typedef struct QueueShared
 
 static QueueShared *shared = NULL;
 static QueueDatabase *own = NULL;
+static bool taken = false;		/* and not stored yet, by this worker */
 static XLogRecPtr last_put = InvalidXLogRecPtr;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -136,13 +144,45 @@ audit_queue_prepare(void)
 	(void) own_entry();
 }
 
+/*
+ * LogLogicalMessage(), but for the prefix.  Content is base64: plugins of logical
+ * decoding put messages into their output as text.
+ */
+static XLogRecPtr
+log_message(const char *record, int recordlen)
+{
+	char	   *message = palloc(pg_b64_enc_len(recordlen));
+	int			len = compat_b64_encode((const uint8 *) record, recordlen, message,
+										pg_b64_enc_len(recordlen));
+	xl_logical_message header;
+	XLogRecPtr	written = XactLastRecEnd;
+	XLogRecPtr	end;
+
+	if (len < 0)
+		elog(ERROR, "could not encode an audit record");
+	header.dbId = MyDatabaseId;
+	header.transactional = false;
+	header.prefix_size = sizeof(prefix);
+	header.message_size = len;
+	XLogBeginInsert();
+	XLogRegisterData((char *) &header, SizeOfLogicalMessage);
+	XLogRegisterData(prefix, sizeof(prefix));
+	XLogRegisterData(message, len);
+	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
+	end = XLogInsert(RM_LOGICALMSG_ID, XLOG_LOGICAL_MESSAGE);
+	/* a transaction that only reads need not wake the log's writer: ours flushes */
+	XactLastRecEnd = XLogRecPtrIsInvalid(written) ? written : XactLastRecEnd;
+	pfree(message);
+	return end;
+}
+
 void
 audit_queue_put(const char *record, int len)
 {
 	QueueDatabase *entry = own_entry();
 	uint64		put;
 
-	last_put = compat_log_message(PREFIX, record, len);
+	last_put = log_message(record, len);
 	put = pg_atomic_read_u64(&entry->put);
 	while (put < last_put &&
 		   !pg_atomic_compare_exchange_u64(&entry->put, &put, last_put))
@@ -183,9 +223,12 @@ static void
 stop_serving(int code, Datum arg)
 {
 	QueueDatabase *entry = own_entry();
+	bool		came = pg_atomic_read_u32(&entry->waiting) != 0;
 
+	if (taken)
+		pg_atomic_write_u32(&entry->waiting, 1);	/* it failed: later, again */
 	pg_atomic_write_u32(&entry->served, 0);
-	if (pg_atomic_read_u32(&entry->waiting) != 0 && shared->launcher != NULL)
+	if (came && !taken && shared->launcher != NULL)
 		SetLatch(shared->launcher);
 }
 
@@ -206,10 +249,17 @@ audit_queue_take(void)
 
 	if (pg_atomic_exchange_u32(&entry->waiting, 0) == 0)
 		return false;
+	taken = true;
 	put = pg_atomic_read_u64(&entry->put);
 	if (!XLogRecPtrIsInvalid(put))
 		XLogFlush(put);
 	return true;
+}
+
+void
+audit_queue_stored(void)
+{
+	taken = false;
 }
 
 /* ---------- for the session ---------- */
@@ -231,8 +281,8 @@ is_ours(XLogReaderState *reader)
 		return false;
 	message = (xl_logical_message *) XLogRecGetData(reader);
 	return message->dbId == MyDatabaseId && !message->transactional &&
-		message->prefix_size == sizeof(PREFIX) &&
-		strcmp(message->message, PREFIX) == 0;
+		message->prefix_size == sizeof(prefix) &&
+		memcmp(message->message, prefix, sizeof(prefix)) == 0;
 }
 
 /* On this timeline, or on one before: the file's name tells. */
@@ -284,9 +334,15 @@ audit_queue_read(XLogRecPtr from, AuditQueueReader callback, void *arg)
 		if (is_ours(reader))
 		{
 			xl_logical_message *found = (xl_logical_message *) XLogRecGetData(reader);
+			uint8	   *record = palloc(pg_b64_dec_len((int) found->message_size));
+			int			len = compat_b64_decode(found->message + found->prefix_size,
+												(int) found->message_size, record,
+												pg_b64_dec_len((int) found->message_size));
 
-			callback((const uint8 *) found->message + found->prefix_size,
-					 found->message_size, next, arg);
+			if (len < 0)
+				elog(ERROR, "an audit record in the write-ahead log is damaged");
+			callback(record, len, next, arg);
+			pfree(record);
 		}
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -39,6 +39,9 @@ extern List *audit_queue_unserved(void);
 extern bool audit_queue_serve(void);
 extern bool audit_queue_take(void);
 
+/* What was taken is stored: else somebody else is to take it. */
+extern void audit_queue_stored(void);
+
 /*
  * Where reading can begin: there, or if the log from there is gone, at the
  * latest checkpoint.

@@ -182,15 +182,6 @@ compat_group_exprs(RangeTblEntry *rte)
 								 false)
 #endif
 
-/* A non-transactional logical message; 17 can flush it. */
-#if PG_VERSION_NUM < 170000
-#define compat_log_message(prefix, message, len) \
-	LogLogicalMessage(prefix, message, len, false)
-#else
-#define compat_log_message(prefix, message, len) \
-	LogLogicalMessage(prefix, message, len, false, false)
-#endif
-
 /* A range that is not empty; 16 can report errors softly. */
 #if PG_VERSION_NUM < 160000
 #define compat_make_range(type, lower, upper) \

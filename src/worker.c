@@ -162,6 +162,7 @@ gdpr_audit_main(Datum arg)
 	pgstat_report_activity(STATE_RUNNING, "storing the audit trail");
 	(void) audit_queue_take();
 	(void) store_audit();
+	audit_queue_stored();
 	while (idle < AUDIT_PAUSES)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -172,6 +173,7 @@ gdpr_audit_main(Datum arg)
 		if (audit_queue_take())
 		{
 			(void) store_audit();
+			audit_queue_stored();
 			idle = 0;
 		}
 	}

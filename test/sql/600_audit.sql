@@ -56,7 +56,7 @@ RESET gdpr.actor;
 SET ROLE au_app; SET gdpr.purpose = 'sales';
 SELECT count(name) FROM au.person WHERE id IN (1, 2, 3, 7);
 SELECT name, email FROM au.person WHERE id = 4;
-SELECT p FROM au.person p WHERE id = 5;
+SELECT row_to_json(p)::jsonb - 'gdpr_sealed' AS p FROM au.person p WHERE id = 5;
 SELECT p.name, o.address FROM au.person p JOIN au.orders o ON o.person_id = p.id WHERE p.id = 6 ORDER BY o.id;
 SELECT id FROM au.person WHERE email = 'p8';
 SELECT count(*) FROM au.person; -- nothing personal
@@ -102,6 +102,23 @@ RESET ROLE; SET ROLE au_app; SET gdpr.purpose = 'sales'; SELECT name FROM au.per
 SET gdpr.override_reason = 'fire'; SELECT name FROM au.person WHERE id = 16; RESET gdpr.override_reason;
 RESET ROLE; CALL au.wait(); RESET gdpr.actor; SELECT * FROM au.records();
 SELECT override_reason FROM gdpr.audit_log WHERE override_reason IS NOT NULL;
+
+-- Who forges records, or changes what stands in them -----------------------------------------------------
+SET ROLE au_none;
+SELECT count(pg_logical_emit_message(false, p, m)) FROM unnest(ARRAY['gdpr', E'gdpr\\000audit', 'gdpraudit', 'audit']) p,
+    unnest(ARRAY['\x010101'::bytea, decode(repeat('01', 200), 'hex')]) m;
+RESET ROLE; SET ROLE au_app;
+DO $$ BEGIN
+    PERFORM set_config('gdpr.purpose', 'sales', true), set_config('gdpr.actor', 'ann', true), set_config('gdpr.override_reason', 'flood', true);
+    PERFORM name FROM au.person WHERE id = 16;
+    PERFORM set_config('gdpr.actor', 'bob', true), set_config('gdpr.override_reason', 'none', true);
+    PERFORM name FROM au.person WHERE id = 17;
+    PERFORM set_config('gdpr.actor', '', true), set_config('gdpr.override_reason', '', true), set_config('gdpr.purpose', '', true);
+END $$;
+RESET ROLE; CALL au.wait(); RESET gdpr.actor;
+SELECT l.actor, l.override_reason, l.purpose, (SELECT id FROM au.number n WHERE l.subjects @> n.number) FROM gdpr.audit_log l
+WHERE record > (SELECT record FROM au.seen) AND command = 'DO' ORDER BY 1;
+SELECT count(*) FROM au.records();
 
 -- Parallel workers, partitions, many persons -----------------------------------------------------------
 CREATE TABLE au.many (id integer, name text) PARTITION BY RANGE (id);

@@ -44,7 +44,10 @@ dump_as('schema', '-Fp', '-s');
 dump_as('data', '-Fd', '-j2', '-a');
 dump_as('one', '-Fc', '-t', 'crm.orders');
 dump_as('crm_only', '-Fp', '-n', 'crm');
-dump_as('gdpr_only', '-Fp', '-a', '-n', 'gdpr');
+# two dumps of one trail: nothing may be added in between
+$main->poll_query_until('crm', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'gdpr worker')});
+dump_as('gdpr_only', '-Fp', '-a', '-n', 'gdpr', '-T', 'gdpr.audit_block_*');
+dump_as('audit_only', '-Fp', '-t', 'gdpr.audit_block_*');
 $main->command_ok([ 'pg_dumpall', '-d', $main->connstr('postgres'), '-f', "$dumps/all" ], 'pg_dumpall');
 for my $name (qw(clean crm_only all))
 {
@@ -190,7 +193,9 @@ psql_ok('schema crm alone', 'crm_only');
 is($other->safe_psql('crm', q{SELECT count(*), count(*) FILTER (WHERE name ~ 'Zwart' OR email ~ 'xample' OR born IS NOT NULL) FROM crm.person}), ($persons - 1) . '|0',
 	'schema crm alone: tokens and placeholders');
 like(app_fails($other, 'crm', q{INSERT INTO crm.person (id, name) VALUES (900, 'in clear')}), qr/not protected in the data map.*HINT/s, 'schema crm alone: nothing is written');
-psql_ok('and schema gdpr', 'gdpr_only');
+psql_ok('and schema gdpr', 'gdpr_only', 'audit_only');
+cmp_ok($other->safe_psql('crm', 'SELECT count(*) FROM gdpr.audit_log'), '>', 0, 'schema crm, then the data of schema gdpr: the audit trail is there');
+is($other->safe_psql('crm', 'SELECT count(*) FROM gdpr.verify_audit()'), 0, 'schema crm, then the data of schema gdpr: and holds');
 check('schema crm, then the data of schema gdpr');
 
 # Partitions, one of them with other column numbers

@@ -135,6 +135,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'b', has_streaming => 1);
 $standby->{keys} = copy_keys($node);
 $standby->adjust_conf('postgresql.conf', 'gdpr.keystore_directory', "'$standby->{keys}'");
+$standby->append_conf('postgresql.conf', "gdpr.standby_audit = 'off'");
 $standby->start;
 
 my $reader = open_session($standby, 'postgres');
