@@ -65,6 +65,8 @@ static MemoryContext entries_context = NULL;
 static Entry *entries = NULL;	/* the last used first */
 static bool has_records = false;	/* of this transaction, in the queue */
 static bool has_open_records = false;	/* ... that do not say how it ended */
+static uint32 transaction = 0;	/* when it touched something; 0: not yet */
+static char session_role[NAMEDATALEN];	/* then, too */
 static uint32 statement_count = 0;	/* of this transaction */
 static const char *command = "";	/* outermost */
 static int64 query_id = 0;
@@ -73,10 +75,6 @@ static int	nesting = 0;		/* of queries and utility commands */
 static ExecutorRun_hook_type prev_executor_run = NULL;
 static ExecutorFinish_hook_type prev_executor_finish = NULL;
 static ProcessUtility_hook_type prev_process_utility = NULL;
-
-/* The transaction, as it was when it touched something; 0: it has not yet */
-static uint32 transaction = 0;
-static char session_role[NAMEDATALEN];
 
 /* ---------- gathering ---------- */
 

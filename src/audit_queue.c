@@ -20,7 +20,6 @@
 #include "miscadmin.h"
 #include "replication/message.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/syscache.h"
@@ -54,7 +53,6 @@ typedef struct QueueShared
 static QueueShared *shared = NULL;
 static QueueDatabase *own = NULL;
 static bool taken = false;		/* and not stored yet, by this worker */
-static XLogRecPtr last_put = InvalidXLogRecPtr;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -180,12 +178,11 @@ void
 audit_queue_put(const char *record, int len)
 {
 	QueueDatabase *entry = own_entry();
-	uint64		put;
+	XLogRecPtr	end = log_message(record, len);
+	uint64		put = pg_atomic_read_u64(&entry->put);
 
-	last_put = log_message(record, len);
-	put = pg_atomic_read_u64(&entry->put);
-	while (put < last_put &&
-		   !pg_atomic_compare_exchange_u64(&entry->put, &put, last_put))
+	while (put < end &&
+		   !pg_atomic_compare_exchange_u64(&entry->put, &put, end))
 		;
 	if (pg_atomic_read_u32(&entry->waiting) == 0 &&
 		pg_atomic_exchange_u32(&entry->waiting, 1) == 0 &&
@@ -262,14 +259,7 @@ audit_queue_stored(void)
 	taken = false;
 }
 
-/* ---------- for the session ---------- */
-
-void
-audit_queue_flush(void)
-{
-	if (!XLogRecPtrIsInvalid(last_put))
-		XLogFlush(last_put);
-}
+/* ---------- reading the log ---------- */
 
 /* A message of this database and ours? */
 static bool
@@ -316,15 +306,16 @@ XLogRecPtr
 audit_queue_read(XLogRecPtr from, AuditQueueReader callback, void *arg)
 {
 	ReadLocalXLogPageNoWaitPrivate *private = palloc0(sizeof(ReadLocalXLogPageNoWaitPrivate));
+	XLogReaderRoutine routine = {
+		.page_read = read_local_xlog_page_no_wait,
+		.segment_open = wal_segment_open,
+		.segment_close = wal_segment_close
+	};
 	XLogReaderState *reader;
 	XLogRecPtr	next = from;
 	char	   *message = NULL;
 
-	reader = XLogReaderAllocate(wal_segment_size, NULL,
-								XL_ROUTINE(.page_read = &read_local_xlog_page_no_wait,
-										   .segment_open = &wal_segment_open,
-										   .segment_close = &wal_segment_close),
-								private);
+	reader = XLogReaderAllocate(wal_segment_size, NULL, &routine, private);
 	if (reader == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	XLogBeginRead(reader, from);

@@ -24,9 +24,6 @@ extern void audit_queue_prepare(void);
  */
 extern void audit_queue_put(const char *record, int len);
 
-/* Waits until what this session has put is on disk. */
-extern void audit_queue_flush(void);
-
 /* The launcher of workers, NULL for none; databases that need one. */
 extern void audit_queue_launcher(Latch *latch);
 extern List *audit_queue_unserved(void);

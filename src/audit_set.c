@@ -28,6 +28,8 @@ audit_set_arrange(AuditSet *set)
 	int			kept = 0;
 	int			i;
 
+	if (set->ranges == NULL)
+		return 0;
 	if (set->count > 1)
 		qsort(set->ranges, set->count, sizeof(AuditRange), compare_ranges);
 	for (i = 0; i < set->count; i++)
@@ -55,18 +57,20 @@ audit_set_add_range(AuditSet *set, uint64 first, uint64 last)
 		latest->last = Max(latest->last, last);
 		return;
 	}
-	if (set->count == set->max)
+	if (set->ranges == NULL)
+	{
+		set->max = FIRST_RANGES;
+		set->ranges = MemoryContextAlloc(set->context != NULL ? set->context : CurrentMemoryContext,
+										 sizeof(AuditRange) * set->max);
+	}
+	else if (set->count == set->max)
 	{
 		/* what came out of order may be less than it seems */
-		if (set->max > 0)
-			(void) audit_set_arrange(set);
-		if (set->count > set->max / 2 || set->max == 0)
+		(void) audit_set_arrange(set);
+		if (set->count > set->max / 2)
 		{
-			set->max = Max(FIRST_RANGES, set->max * 2);
-			set->ranges = set->ranges == NULL ?
-				MemoryContextAlloc(set->context != NULL ? set->context : CurrentMemoryContext,
-								   sizeof(AuditRange) * set->max) :
-				repalloc_huge(set->ranges, sizeof(AuditRange) * set->max);
+			set->max *= 2;
+			set->ranges = repalloc_huge(set->ranges, sizeof(AuditRange) * set->max);
 		}
 	}
 	set->ranges[set->count].first = first;
@@ -101,8 +105,8 @@ audit_set_decode(const uint8 *buf, size_t len, size_t *offset, AuditSet *set)
 	/* each takes two bytes at least */
 	if (!varint_read(buf, len, offset, &count) || count > (len - *offset) / 2)
 		return false;
-	set->max = (int) count;
-	set->ranges = palloc(sizeof(AuditRange) * Max(count, 1));
+	set->max = (int) Max(count, 1);
+	set->ranges = palloc(sizeof(AuditRange) * set->max);
 	for (; count > 0; count--)
 	{
 		AuditRange *range = &set->ranges[set->count++];
