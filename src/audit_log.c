@@ -36,7 +36,7 @@
 #define PROGRESS_BYTES	(8 * 1024 * 1024)	/* of log without a record */
 
 /* The block that is being filled */
-typedef struct Block
+typedef struct AuditBlock
 {
 	MemoryContext scratch;		/* for a record, or for storing the block */
 	DateADT		month;
@@ -46,7 +46,7 @@ typedef struct Block
 	TimestampTz last_at;
 	StringInfoData content;
 	uint8		hash[AUDIT_HASH_BYTES];	/* of the chain so far */
-} Block;
+} AuditBlock;
 
 void
 audit_chain_add(uint8 hash[AUDIT_HASH_BYTES], const uint8 *salted, size_t len)
@@ -97,7 +97,7 @@ bytes_datum(const void *data, size_t len)
 }
 
 static void
-store_block(Block *block)
+store_block(AuditBlock *block)
 {
 	Oid			types[7] = {DATEOID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID};
 	Datum		values[7];
@@ -134,7 +134,7 @@ store_block(Block *block)
 
 /* When a record was made.  What cannot be read is kept as it is, in its place. */
 static TimestampTz
-time_of(Block *block, const uint8 *bytes, size_t len)
+time_of(AuditBlock *block, const uint8 *bytes, size_t len)
 {
 	MemoryContext before = MemoryContextSwitchTo(block->scratch);
 	AuditRecord record;
@@ -150,7 +150,7 @@ time_of(Block *block, const uint8 *bytes, size_t len)
 static void
 add_record(const uint8 *bytes, size_t len, XLogRecPtr next, void *arg)
 {
-	Block	   *block = arg;
+	AuditBlock	   *block = arg;
 	TimestampTz at = time_of(block, bytes, len);
 	DateADT		month = month_of(at);
 	uint8		salt[SALT_BYTES];
@@ -194,7 +194,7 @@ read_progress(void)
 
 /* The chain as it is. */
 static void
-read_head(Block *block)
+read_head(AuditBlock *block)
 {
 	bool		isnull;
 	HeapTuple	tuple;
@@ -222,7 +222,7 @@ read_head(Block *block)
 
 /* Nobody knows what there was: say so in the trail itself. */
 static void
-add_gap(Block *block, XLogRecPtr from, XLogRecPtr to)
+add_gap(AuditBlock *block, XLogRecPtr from, XLogRecPtr to)
 {
 	AuditRecord record = {.kind = AUDIT_KIND_GAP, .at = GetCurrentTimestamp(), .pid = MyProcPid};
 	StringInfoData bytes;
@@ -242,7 +242,7 @@ add_gap(Block *block, XLogRecPtr from, XLogRecPtr to)
 int64
 audit_log_store(void)
 {
-	Block		block = {0};
+	AuditBlock		block = {0};
 	Oid			type = PG_LSNOID;
 	XLogRecPtr	from;
 	XLogRecPtr	next;
