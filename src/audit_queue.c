@@ -302,6 +302,16 @@ audit_queue_begin(XLogRecPtr from)
 	return from <= GetXLogInsertRecPtr() && log_exists(from) ? from : GetRedoRecPtr();
 }
 
+/* Where a record ended at the end of its page, the next one follows the header. */
+static XLogRecPtr
+first_record(XLogRecPtr from)
+{
+	if (from % XLOG_BLCKSZ != 0)
+		return from;
+	return from + (XLogSegmentOffset(from, wal_segment_size) == 0 ?
+				   SizeOfXLogLongPHD : SizeOfXLogShortPHD);
+}
+
 XLogRecPtr
 audit_queue_read(XLogRecPtr from, AuditQueueReader callback, void *arg)
 {
@@ -318,7 +328,7 @@ audit_queue_read(XLogRecPtr from, AuditQueueReader callback, void *arg)
 	reader = XLogReaderAllocate(wal_segment_size, NULL, &routine, private);
 	if (reader == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	XLogBeginRead(reader, from);
+	XLogBeginRead(reader, first_record(from));
 	while (XLogReadRecord(reader, &message) != NULL)
 	{
 		next = reader->EndRecPtr;
