@@ -56,7 +56,7 @@ command_ok([ 'pg_rewind', '--target-pgdata', $primary->data_dir, '--source-serve
 like(slurp_file($conf), qr/\Q$standby->{keys}\E/, 'pg_rewind brings the configuration of the source');
 unlink $conf;
 append_to_file($conf, $saved);
-$primary->append_conf('postgresql.conf', "primary_conninfo = '" . $standby->connstr . "'\nhot_standby = on\n");
+$primary->append_conf('postgresql.conf', "primary_conninfo = '" . $standby->connstr . "'\nhot_standby = on\ngdpr.standby_audit = 'off'\n");
 $primary->set_standby_mode;
 $primary->start;
 $standby->wait_for_catchup($primary);
