@@ -150,7 +150,7 @@ time_of(AuditBlock *block, const uint8 *bytes, size_t len)
 static void
 add_record(const uint8 *bytes, size_t len, XLogRecPtr next, void *arg)
 {
-	AuditBlock	   *block = arg;
+	AuditBlock *block = arg;
 	TimestampTz at = time_of(block, bytes, len);
 	DateADT		month = month_of(at);
 	uint8		salt[SALT_BYTES];
