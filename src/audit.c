@@ -33,6 +33,7 @@
 #include "audit_queue.h"
 #include "audit_record.h"
 #include "compat.h"
+#include "egress.h"
 #include "errors.h"
 #include "guc.h"
 
@@ -246,6 +247,14 @@ put_entries(AuditOutcome outcome, bool failed)
 	MemoryContextReset(entries_context);
 }
 
+/* Before anything leaves of what was touched: its records are on disk. */
+static void
+put_durably(void)
+{
+	put_entries(AUDIT_OUTCOME_OPEN, false);
+	audit_queue_flush();
+}
+
 /* Too much to wait for the end of the statement. */
 static void
 leave_early(Entry *entry)
@@ -341,6 +350,24 @@ audit_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 	PG_END_TRY();
 }
 
+/*
+ * Nothing leaves to the client before it is recorded on disk, nor does
+ * anybody see what the transaction writes: others could be told.
+ */
+static void
+hold_back(void)
+{
+	if (RecoveryInProgress())
+		return;
+	if (IsParallelWorker())
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_NOT_AUDITED),
+				 errmsg("parallel workers do not reveal personal data while gdpr.audit_durability is on"),
+				 errhint("SET max_parallel_workers_per_gather = 0; SET max_parallel_maintenance_workers = 0;")));
+	egress_hold(put_durably);
+	ForceSyncCommit();
+}
+
 /* Nobody is told what a row belonged to that has no person. */
 void
 audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
@@ -380,6 +407,8 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 	if (column != NULL && action != AUDIT_OVERRIDE)
 		entry->touches[column - table->columns]++;
 	audit_set_add(&entry->persons, subject);
+	if (guc_audit_durability && !egress_waiting)
+		hold_back();
 	if (entry->persons.count >= RANGES_LIMIT)
 		leave_early(entry);
 }

@@ -26,6 +26,7 @@
 #include "audit_log.h"
 #include "audit_queue.h"
 #include "audit_record.h"
+#include "audit_wal.h"
 #include "crypto.h"
 #include "errors.h"
 #include "varint.h"
@@ -230,16 +231,13 @@ add_gap(AuditBlock *block, XLogRecPtr from, XLogRecPtr to)
 	ereport(WARNING,
 			(errmsg("the audit trail has a gap: the write-ahead log from %X/%X to %X/%X is gone",
 					LSN_FORMAT_ARGS(from), LSN_FORMAT_ARGS(to)),
-			 errhint("Keep more of it: wal_keep_size.")));
+			 errhint("The replication slot \"gdpr_audit\" keeps it, as far as max_slot_wal_keep_size permits.")));
 	initStringInfo(&bytes);
 	audit_record_encode(&bytes, &record);
 	add_record((uint8 *) bytes.data, bytes.len, to, block);
 }
 
-/*
- * Stores what the queue holds, in the current transaction; how many records.
- */
-int64
+XLogRecPtr
 audit_log_store(void)
 {
 	AuditBlock		block = {0};
@@ -248,6 +246,7 @@ audit_log_store(void)
 	XLogRecPtr	next;
 	Datum		value;
 	int64		first;
+	bool		gone;
 
 	SPI_connect();
 	initStringInfo(&block.content);
@@ -255,15 +254,15 @@ audit_log_store(void)
 	from = read_progress();
 	read_head(&block);
 	first = block.first_record;
-	next = audit_queue_begin(from);
-	if (next != from)
+	next = audit_wal_begin(from, audit_queue_known(), &gone);
+	if (gone)
 		add_gap(&block, from, next);
-	next = audit_queue_read(next, add_record, &block);
+	next = audit_wal_read(next, add_record, &block);
 	store_block(&block);
 	value = LSNGetDatum(next);
 	/* not for what storing the last records has put into the log */
 	if (block.first_record > first || next - from > PROGRESS_BYTES)
 		execute("UPDATE gdpr.audit_progress SET lsn = $1", 1, &type, &value);
 	SPI_finish();
-	return block.first_record - first;
+	return next;
 }

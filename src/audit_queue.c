@@ -1,57 +1,60 @@
 /*
  * audit_queue.c
- *		The way of an audit record from the session to the trail: through the
- *		write-ahead log.
+ *		The way of an audit record from the session to the trail.
  *
- * A record is a logical message that belongs to no transaction: it takes no
- * transaction id, survives ROLLBACK, and a server without the library replays
- * it.
+ * It goes through the write-ahead log (audit_wal.c).  Shared memory says, for
+ * each database, whether there is something to be taken from it, and from where
+ * on.  Who puts a record says so before and after: whoever sees a database
+ * without, knows that what comes later lies later in the log.
  */
 #include "postgres.h"
 
-#include <sys/stat.h>
-
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
-#include "access/xloginsert.h"
-#include "access/xlogreader.h"
 #include "access/xlogutils.h"
-#include "common/base64.h"
 #include "miscadmin.h"
-#include "replication/message.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "audit_queue.h"
+#include "audit_wal.h"
 #include "compat.h"
-
-/*
- * A prefix with a NUL in it: pg_logical_emit_message(), which anybody may call,
- * cannot make one, so nobody forges records.
- */
-static char prefix[] = "gdpr\0audit";
+#include "errors.h"
+#include "guc.h"
 
 #define DATABASES	256
+#define LAG_PAUSE	50			/* ms */
 
 typedef struct QueueDatabase
 {
 	Oid			database;		/* InvalidOid: unused */
 	pg_atomic_uint32 waiting;	/* are there records for the worker? */
 	pg_atomic_uint32 served;	/* does a worker run? */
+	pg_atomic_uint32 putting;	/* sessions that are about to add one */
 	pg_atomic_uint64 put;		/* the end of the last record */
+	pg_atomic_uint64 stored;	/* up to here all is stored; 0: not known */
+	pg_atomic_uint64 tried;		/* when a worker was started that has stored
+								 * nothing yet; 0: none */
+	XLogRecPtr	since;			/* when the entry was made */
 } QueueDatabase;
 
 typedef struct QueueShared
 {
 	LWLock	   *lock;			/* to take an unused entry */
 	Latch	   *launcher;		/* of who starts workers; NULL: nobody */
+	pg_atomic_uint64 visits;	/* of databases, since the start */
+	pg_atomic_uint32 visited;	/* all that there were at the start? */
 	QueueDatabase databases[DATABASES];
 } QueueShared;
 
 static QueueShared *shared = NULL;
 static QueueDatabase *own = NULL;
+static XLogRecPtr last_put = InvalidXLogRecPtr;	/* by this session */
 static bool taken = false;		/* and not stored yet, by this worker */
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -63,6 +66,21 @@ request_shared_memory(void)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(sizeof(QueueShared));
 	RequestNamedLWLockTranche("gdpr audit", 1);
+}
+
+static void
+reset_entry(QueueDatabase *entry, Oid database)
+{
+	entry->database = database;
+	entry->since = OidIsValid(database) ? GetXLogInsertRecPtr() : InvalidXLogRecPtr;
+	pg_atomic_init_u32(&entry->waiting, 0);
+	pg_atomic_init_u32(&entry->served, 0);
+	pg_atomic_init_u32(&entry->putting, 0);
+	pg_atomic_init_u64(&entry->put, 0);
+	pg_atomic_init_u64(&entry->tried, 0);
+	/* of a database that was made since, there is nothing from before */
+	pg_atomic_init_u64(&entry->stored, OidIsValid(database) &&
+					   pg_atomic_read_u32(&shared->visited) != 0 ? entry->since : 0);
 }
 
 static void
@@ -79,12 +97,10 @@ startup_shared_memory(void)
 	{
 		memset(shared, 0, sizeof(QueueShared));
 		shared->lock = &GetNamedLWLockTranche("gdpr audit")->lock;
+		pg_atomic_init_u64(&shared->visits, 0);
+		pg_atomic_init_u32(&shared->visited, 0);
 		for (i = 0; i < DATABASES; i++)
-		{
-			pg_atomic_init_u32(&shared->databases[i].waiting, 0);
-			pg_atomic_init_u32(&shared->databases[i].served, 0);
-			pg_atomic_init_u64(&shared->databases[i].put, 0);
-		}
+			reset_entry(&shared->databases[i], InvalidOid);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -98,10 +114,11 @@ audit_queue_init(void)
 	shmem_startup_hook = startup_shared_memory;
 }
 
-/* This database's entry: a new one, or that of a database that was dropped. */
+/* This database's entry. */
 static QueueDatabase *
 own_entry(void)
 {
+	QueueDatabase *unused = NULL;
 	int			i;
 
 	if (own != NULL)
@@ -111,23 +128,16 @@ own_entry(void)
 	{
 		QueueDatabase *entry = &shared->databases[i];
 
-		if (entry->database == MyDatabaseId || !OidIsValid(entry->database))
+		if (entry->database == MyDatabaseId)
 			own = entry;
+		else if (!OidIsValid(entry->database) && unused == NULL)
+			unused = entry;
 	}
-	for (i = 0; i < DATABASES && own == NULL; i++)
+	if (own == NULL && unused != NULL)
 	{
-		QueueDatabase *entry = &shared->databases[i];
-
-		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(entry->database)))
-		{
-			pg_atomic_write_u32(&entry->waiting, 0);
-			pg_atomic_write_u32(&entry->served, 0);
-			pg_atomic_write_u64(&entry->put, 0);
-			own = entry;
-		}
+		reset_entry(unused, MyDatabaseId);
+		own = unused;
 	}
-	if (own != NULL)
-		own->database = MyDatabaseId;
 	LWLockRelease(shared->lock);
 	if (own == NULL)
 		ereport(ERROR,
@@ -136,58 +146,99 @@ own_entry(void)
 	return own;
 }
 
+static void
+wake_launcher(void)
+{
+	if (shared->launcher != NULL)
+		SetLatch(shared->launcher);
+}
+
+/* How much of the log the worker is behind, in bytes. */
+static uint64
+lag(QueueDatabase *entry)
+{
+	uint64		put = pg_atomic_read_u64(&entry->put);
+	uint64		stored = pg_atomic_read_u64(&entry->stored);
+
+	if (stored == 0)
+		stored = entry->since;
+	return put > stored ? put - stored : 0;
+}
+
+static bool
+lags(QueueDatabase *entry)
+{
+	return guc_audit_max_lag >= 0 &&
+		lag(entry) > (uint64) guc_audit_max_lag * 1024 * 1024;
+}
+
 void
 audit_queue_prepare(void)
 {
-	(void) own_entry();
+	QueueDatabase *entry = own_entry();
+	TimestampTz start;
+
+	if (likely(!lags(entry)))
+		return;
+	start = GetCurrentTimestamp();
+	while (lags(entry))
+	{
+		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), guc_audit_lag_timeout))
+			ereport(ERROR,
+					(errcode(ERRCODE_GDPR_NOT_AUDITED),
+					 errmsg("personal data is not revealed or written: the audit trail is " UINT64_FORMAT " MB behind",
+							lag(entry) / (1024 * 1024)),
+					 errdetail("Its records wait in the write-ahead log. The limit is gdpr.audit_max_lag = %d MB.",
+							   guc_audit_max_lag),
+					 errhint("The server's log says why they are not stored: the disk is full, say, a lock is held, or no worker can be started.")));
+		wake_launcher();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LAG_PAUSE, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
-/*
- * LogLogicalMessage(), but for the prefix.  Content is base64: plugins of logical
- * decoding put messages into their output as text.
- */
-static XLogRecPtr
-log_message(const char *record, int recordlen)
+/* Never backwards. */
+static void
+raise_to(pg_atomic_uint64 *place, uint64 value)
 {
-	char	   *message = palloc(pg_b64_enc_len(recordlen));
-	int			len = compat_b64_encode((const uint8 *) record, recordlen, message,
-										pg_b64_enc_len(recordlen));
-	xl_logical_message header;
-	XLogRecPtr	written = XactLastRecEnd;
-	XLogRecPtr	end;
+	uint64		before = pg_atomic_read_u64(place);
 
-	if (len < 0)
-		elog(ERROR, "could not encode an audit record");
-	header.dbId = MyDatabaseId;
-	header.transactional = false;
-	header.prefix_size = sizeof(prefix);
-	header.message_size = len;
-	XLogBeginInsert();
-	XLogRegisterData((char *) &header, SizeOfLogicalMessage);
-	XLogRegisterData(prefix, sizeof(prefix));
-	XLogRegisterData(message, len);
-	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
-	end = XLogInsert(RM_LOGICALMSG_ID, XLOG_LOGICAL_MESSAGE);
-	/* a transaction that only reads need not wake the log's writer: ours flushes */
-	XactLastRecEnd = XLogRecPtrIsInvalid(written) ? written : XactLastRecEnd;
-	pfree(message);
-	return end;
+	while (before < value &&
+		   !pg_atomic_compare_exchange_u64(place, &before, value))
+		;
 }
 
 void
 audit_queue_put(const char *record, int len)
 {
 	QueueDatabase *entry = own_entry();
-	XLogRecPtr	end = log_message(record, len);
-	uint64		put = pg_atomic_read_u64(&entry->put);
+	bool		first;
 
-	while (put < end &&
-		   !pg_atomic_compare_exchange_u64(&entry->put, &put, end))
-		;
-	if (pg_atomic_read_u32(&entry->waiting) == 0 &&
-		pg_atomic_exchange_u32(&entry->waiting, 1) == 0 &&
-		pg_atomic_read_u32(&entry->served) == 0 && shared->launcher != NULL)
-		SetLatch(shared->launcher);
+	(void) pg_atomic_fetch_add_u32(&entry->putting, 1);
+	PG_TRY();
+	{
+		last_put = audit_wal_put(record, len);
+		raise_to(&entry->put, last_put);
+		first = pg_atomic_read_u32(&entry->waiting) == 0 &&
+			pg_atomic_exchange_u32(&entry->waiting, 1) == 0;
+	}
+	PG_FINALLY();
+	{
+		(void) pg_atomic_fetch_sub_u32(&entry->putting, 1);
+	}
+	PG_END_TRY();
+	if (first && pg_atomic_read_u32(&entry->served) == 0)
+		wake_launcher();
+}
+
+void
+audit_queue_flush(void)
+{
+	if (!XLogRecPtrIsInvalid(last_put))
+		XLogFlush(last_put);
+	last_put = InvalidXLogRecPtr;
 }
 
 /* ---------- for the workers ---------- */
@@ -202,6 +253,7 @@ List *
 audit_queue_unserved(void)
 {
 	List	   *databases = NIL;
+	TimestampTz now = GetCurrentTimestamp();
 	int			i;
 
 	for (i = 0; i < DATABASES; i++)
@@ -210,10 +262,98 @@ audit_queue_unserved(void)
 
 		if (OidIsValid(entry->database) &&
 			pg_atomic_read_u32(&entry->waiting) != 0 &&
-			pg_atomic_read_u32(&entry->served) == 0)
+			pg_atomic_read_u32(&entry->served) == 0 &&
+			TimestampDifferenceExceeds((TimestampTz) pg_atomic_read_u64(&entry->tried), now, guc_worker_naptime))
+		{
+			pg_atomic_write_u64(&entry->tried, (uint64) now);
 			databases = lappend_oid(databases, entry->database);
+		}
 	}
 	return databases;
+}
+
+/*
+ * A place where a record begins, and all before is on disk: where the log's end
+ * was some time ago.
+ */
+static XLogRecPtr
+recent_place(void)
+{
+	static XLogRecPtr place = InvalidXLogRecPtr;
+	static XLogRecPtr next = InvalidXLogRecPtr;
+
+	if (!XLogRecPtrIsInvalid(next) && GetFlushRecPtr(NULL) >= next)
+	{
+		place = next;
+		next = InvalidXLogRecPtr;
+	}
+	if (XLogRecPtrIsInvalid(next))
+		next = GetXLogInsertRecPtr();
+	return place;
+}
+
+/* Databases without records move on to where the log was before. */
+XLogRecPtr
+audit_queue_needed(void)
+{
+	XLogRecPtr	recent = RecoveryInProgress() ? InvalidXLogRecPtr : recent_place();
+	XLogRecPtr	needed = recent;
+	bool		any = false;
+	int			i;
+
+	if (XLogRecPtrIsInvalid(recent) || pg_atomic_read_u32(&shared->visited) == 0)
+		return InvalidXLogRecPtr;
+	pg_memory_barrier();
+	for (i = 0; i < DATABASES; i++)
+	{
+		QueueDatabase *entry = &shared->databases[i];
+		bool		idle;
+
+		if (!OidIsValid(entry->database))
+			continue;
+		any = true;
+		idle = pg_atomic_read_u32(&entry->putting) == 0;
+		pg_memory_barrier();
+		idle = idle && pg_atomic_read_u32(&entry->served) == 0 &&
+			pg_atomic_read_u32(&entry->waiting) == 0;
+		if (idle)
+			raise_to(&entry->stored, recent);
+		else
+			needed = Min(needed, pg_atomic_read_u64(&entry->stored));
+	}
+	return any ? needed : InvalidXLogRecPtr;
+}
+
+void
+audit_queue_drop(Oid database)
+{
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < DATABASES; i++)
+		if (shared->databases[i].database == database)
+			reset_entry(&shared->databases[i], InvalidOid);
+	LWLockRelease(shared->lock);
+}
+
+void
+audit_queue_visit(bool has_trail)
+{
+	if (has_trail)
+		pg_atomic_write_u32(&own_entry()->waiting, 1);
+	(void) pg_atomic_fetch_add_u64(&shared->visits, 1);
+}
+
+uint64
+audit_queue_visits(void)
+{
+	return pg_atomic_read_u64(&shared->visits);
+}
+
+void
+audit_queue_visited(void)
+{
+	pg_atomic_write_u32(&shared->visited, 1);
 }
 
 static void
@@ -225,8 +365,8 @@ stop_serving(int code, Datum arg)
 	if (taken)
 		pg_atomic_write_u32(&entry->waiting, 1);	/* it failed: later, again */
 	pg_atomic_write_u32(&entry->served, 0);
-	if (came && !taken && shared->launcher != NULL)
-		SetLatch(shared->launcher);
+	if (came && !taken)
+		wake_launcher();
 }
 
 bool
@@ -253,106 +393,16 @@ audit_queue_take(void)
 	return true;
 }
 
+XLogRecPtr
+audit_queue_known(void)
+{
+	return pg_atomic_read_u64(&own_entry()->stored);
+}
+
 void
-audit_queue_stored(void)
+audit_queue_stored(XLogRecPtr up_to)
 {
 	taken = false;
-}
-
-/* ---------- reading the log ---------- */
-
-/* A message of this database and ours? */
-static bool
-is_ours(XLogReaderState *reader)
-{
-	xl_logical_message *message;
-
-	if (XLogRecGetRmid(reader) != RM_LOGICALMSG_ID)
-		return false;
-	message = (xl_logical_message *) XLogRecGetData(reader);
-	return message->dbId == MyDatabaseId && !message->transactional &&
-		message->prefix_size == sizeof(prefix) &&
-		memcmp(message->message, prefix, sizeof(prefix)) == 0;
-}
-
-/* On this timeline, or on one before: the file's name tells. */
-static bool
-log_exists(XLogRecPtr at)
-{
-	TimeLineID	timeline;
-	XLogSegNo	segment;
-
-	XLByteToSeg(at, segment, wal_segment_size);
-	for (timeline = GetWALInsertionTimeLine(); timeline > 0; timeline--)
-	{
-		char		path[MAXPGPATH];
-		struct stat status;
-
-		XLogFilePath(path, timeline, segment, wal_segment_size);
-		if (stat(path, &status) == 0)
-			return true;
-	}
-	return false;
-}
-
-XLogRecPtr
-audit_queue_begin(XLogRecPtr from)
-{
-	/* the log of another server, or after pg_resetwal */
-	return from <= GetXLogInsertRecPtr() && log_exists(from) ? from : GetRedoRecPtr();
-}
-
-/* Where a record ended at the end of its page, the next one follows the header. */
-static XLogRecPtr
-first_record(XLogRecPtr from)
-{
-	if (from % XLOG_BLCKSZ != 0)
-		return from;
-	return from + (XLogSegmentOffset(from, wal_segment_size) == 0 ?
-				   SizeOfXLogLongPHD : SizeOfXLogShortPHD);
-}
-
-XLogRecPtr
-audit_queue_read(XLogRecPtr from, AuditQueueReader callback, void *arg)
-{
-	ReadLocalXLogPageNoWaitPrivate *private = palloc0(sizeof(ReadLocalXLogPageNoWaitPrivate));
-	XLogReaderRoutine routine = {
-		.page_read = read_local_xlog_page_no_wait,
-		.segment_open = wal_segment_open,
-		.segment_close = wal_segment_close
-	};
-	XLogReaderState *reader;
-	XLogRecPtr	next = from;
-	char	   *message = NULL;
-
-	reader = XLogReaderAllocate(wal_segment_size, NULL, &routine, private);
-	if (reader == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	XLogBeginRead(reader, first_record(from));
-	while (XLogReadRecord(reader, &message) != NULL)
-	{
-		next = reader->EndRecPtr;
-		if (is_ours(reader))
-		{
-			xl_logical_message *found = (xl_logical_message *) XLogRecGetData(reader);
-			uint8	   *record = palloc(pg_b64_dec_len((int) found->message_size));
-			int			len = compat_b64_decode(found->message + found->prefix_size,
-												(int) found->message_size, record,
-												pg_b64_dec_len((int) found->message_size));
-
-			if (len < 0)
-				elog(ERROR, "an audit record in the write-ahead log is damaged");
-			callback(record, len, next, arg);
-			pfree(record);
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	if (!private->end_of_wal)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the write-ahead log at %X/%X: %s",
-						LSN_FORMAT_ARGS(next), message != NULL ? message : "no reason given")));
-	XLogReaderFree(reader);
-	pfree(private);
-	return next;
+	pg_atomic_write_u64(&own_entry()->tried, 0);
+	raise_to(&own_entry()->stored, up_to);
 }

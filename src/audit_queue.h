@@ -15,7 +15,10 @@
 /* Called once from _PG_init: shared memory. */
 extern void audit_queue_init(void);
 
-/* What can fail of audit_queue_put(), before anything is revealed. */
+/*
+ * What can fail of audit_queue_put(), before anything is revealed.  Waits while
+ * the worker is behind by more than gdpr.audit_max_lag.  ERRCODE_GDPR_NOT_AUDITED
+ */
 extern void audit_queue_prepare(void);
 
 /*
@@ -24,9 +27,28 @@ extern void audit_queue_prepare(void);
  */
 extern void audit_queue_put(const char *record, int len);
 
-/* The launcher of workers, NULL for none; databases that need one. */
+/* What this session has added is on disk. */
+extern void audit_queue_flush(void);
+
+/*
+ * In the launcher of workers (latch NULL: it ends): databases that need one now,
+ * those that have just failed not;
+ * where the log is needed from, by any of them, invalid: that is not known, or
+ * there is none; a database is no more.
+ */
 extern void audit_queue_launcher(Latch *latch);
 extern List *audit_queue_unserved(void);
+extern XLogRecPtr audit_queue_needed(void);
+extern void audit_queue_drop(Oid database);
+
+/*
+ * After a start, nobody knows which databases have records in the log.  Each is
+ * visited by a worker, which says whether it has a trail, to be looked at; the
+ * launcher counts visits, and says when it is through.
+ */
+extern void audit_queue_visit(bool has_trail);
+extern uint64 audit_queue_visits(void);
+extern void audit_queue_visited(void);
 
 /*
  * In a worker, for its database: be the one that serves it, until it ends
@@ -36,22 +58,11 @@ extern List *audit_queue_unserved(void);
 extern bool audit_queue_serve(void);
 extern bool audit_queue_take(void);
 
-/* What was taken is stored: else somebody else is to take it. */
-extern void audit_queue_stored(void);
-
 /*
- * Where reading can begin: there, or if the log from there is gone, at the
- * latest checkpoint.
+ * Up to where all is stored, invalid: that is not known; what was taken is stored
+ * now, else somebody else is to take it.
  */
-extern XLogRecPtr audit_queue_begin(XLogRecPtr from);
-
-/*
- * Reads the log from a place on, and calls back for each record of this
- * database in it; returns where to go on.
- */
-typedef void (*AuditQueueReader) (const uint8 *record, size_t len,
-								  XLogRecPtr next, void *arg);
-extern XLogRecPtr audit_queue_read(XLogRecPtr from, AuditQueueReader reader,
-								   void *arg);
+extern XLogRecPtr audit_queue_known(void);
+extern void audit_queue_stored(XLogRecPtr up_to);
 
 #endif							/* GDPR_AUDIT_QUEUE_H */

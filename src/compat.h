@@ -200,4 +200,18 @@ compat_group_exprs(RangeTblEntry *rte)
 #define compat_local_xid(proc)	((proc)->vxid.lxid)
 #endif
 
+/* A physical replication slot that stays; the same, to change it. */
+#if PG_VERSION_NUM < 170000
+#define compat_slot_create(name) \
+	ReplicationSlotCreate(name, false, RS_PERSISTENT, false)
+#else
+#define compat_slot_create(name) \
+	ReplicationSlotCreate(name, false, RS_PERSISTENT, false, false, false)
+#endif
+#if PG_VERSION_NUM < 180000
+#define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#else
+#define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true, false)
+#endif
+
 #endif							/* GDPR_COMPAT_H */

@@ -32,8 +32,11 @@ static const struct config_enum_entry standby_audit_options[] = {
 	{NULL, 0, false}
 };
 
+bool		guc_audit_durability = false;
 bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
+int			guc_audit_max_lag = 1024;
+int			guc_audit_lag_timeout = 10000;
 int			guc_worker_naptime = 5000;
 int			guc_max_subjects_per_statement = -1;
 
@@ -226,6 +229,44 @@ guc_init(void)
 							INT_MAX,
 							PGC_SUSET,
 							0,
+							NULL, NULL, NULL);
+
+	/*
+	 * Whoever has to tell the victims of a breach must know them, also those
+	 * whose data left in the moment before a crash.
+	 */
+	DefineCustomBoolVariable("gdpr.audit_durability",
+							 "Nothing of personal data leaves the server before its audit record is on disk.",
+							 "off: records are on disk some moments later, as with synchronous_commit = off.",
+							 &guc_audit_durability,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
+	/*
+	 * Records that nobody can store must not fill the disk with write-ahead
+	 * log for ever, nor be dropped: rather nobody reads.
+	 */
+	DefineCustomIntVariable("gdpr.audit_max_lag",
+							"How far the audit trail may be behind before personal data is not revealed or written any more.",
+							"In write-ahead log that waits to be read for it. Statements then wait for gdpr.audit_lag_timeout, and fail. -1: no limit.",
+							&guc_audit_max_lag,
+							1024,
+							-1,
+							MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("gdpr.audit_lag_timeout",
+							"How long a statement waits for an audit trail that is behind, before it fails.",
+							NULL,
+							&guc_audit_lag_timeout,
+							10000,
+							0,
+							INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	/* For reports on a standby, where it is known otherwise who reads. */

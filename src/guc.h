@@ -27,7 +27,10 @@ typedef enum GucStandbyAudit
 	GUC_STANDBY_OFF				/* reveals, and nobody knows */
 } GucStandbyAudit;
 
+extern bool guc_audit_durability;
 extern int	guc_standby_audit;
+extern int	guc_audit_max_lag;	/* MB; -1: no limit */
+extern int	guc_audit_lag_timeout;	/* ms */
 extern bool guc_allow_plaintext_copies;
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;

@@ -234,5 +234,5 @@ quota_forbids_workers(const PlannedStmt *plan)
 	foreach(lc, plan->relationOids)
 		reveals = reveals || datamap_lookup(lfirst_oid(lc)) != NULL;
 	return reveals &&
-		(guc_max_subjects_per_statement >= 0 || purpose_any_cap());
+		(guc_audit_durability || guc_max_subjects_per_statement >= 0 || purpose_any_cap());
 }

@@ -31,7 +31,8 @@ extern bool quota_hour_take(Oid role, int32 purpose, int32 cap);
 /*
  * Must this plan run without parallel workers?  If it has some, reads protected
  * tables, or calls functions that may, and there is a cap on what it may
- * reveal.
+ * reveal, or what it reveals is to be on disk first: the leader, through which
+ * it leaves, does not know what they have touched.
  */
 extern bool quota_forbids_workers(const PlannedStmt *plan);
 

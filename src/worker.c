@@ -32,6 +32,7 @@
 
 #include "audit_log.h"
 #include "audit_queue.h"
+#include "audit_wal.h"
 #include "guc.h"
 #include "keystore_internal.h"
 #include "worker.h"
@@ -71,20 +72,20 @@ worker_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Stores what waits of the audit trail; how many records. */
-static int64
+/* Stores what waits of the audit trail. */
+static void
 store_audit(void)
 {
-	int64		records = 0;
+	XLogRecPtr	stored = GetXLogInsertRecPtr();
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(get_extension_oid("gdpr", true)))
-		records = audit_log_store();
+		stored = audit_log_store();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return records;
+	audit_queue_stored(stored);
 }
 
 /* The worker of one database */
@@ -92,6 +93,8 @@ store_audit(void)
 void
 gdpr_worker_main(Datum arg)
 {
+	bool		installed;
+
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -101,8 +104,11 @@ gdpr_worker_main(Datum arg)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "comparing tombstones with the keystore");
-	if (OidIsValid(get_extension_oid("gdpr", true)) &&
-		OidIsValid(keystore_relation("keystore_identity", true)))
+	installed = OidIsValid(get_extension_oid("gdpr", true));
+	/* what a crash left in the log is for another worker */
+	if (!RecoveryInProgress())
+		audit_queue_visit(installed);
+	if (installed && OidIsValid(keystore_relation("keystore_identity", true)))
 	{
 		uint8		id[UUID_LEN];
 
@@ -111,9 +117,6 @@ gdpr_worker_main(Datum arg)
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	/* what a crash left in the log */
-	if (!RecoveryInProgress())
-		(void) store_audit();
 	proc_exit(0);
 }
 
@@ -156,13 +159,13 @@ gdpr_audit_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
 	if (!audit_queue_serve())
 		proc_exit(0);
 	pgstat_report_activity(STATE_RUNNING, "storing the audit trail");
 	(void) audit_queue_take();
-	(void) store_audit();
-	audit_queue_stored();
+	store_audit();
 	while (idle < AUDIT_PAUSES)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -172,8 +175,7 @@ gdpr_audit_main(Datum arg)
 		idle++;
 		if (audit_queue_take())
 		{
-			(void) store_audit();
-			audit_queue_stored();
+			store_audit();
 			idle = 0;
 		}
 	}
@@ -210,7 +212,7 @@ start_worker(Oid database, const char *function, const Question *question)
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		ereport(LOG,
-				(errmsg("could not start a worker to finish erasures"),
+				(errmsg("could not start a worker"),
 				 errhint("Increase max_worker_processes.")));
 		return NULL;
 	}
@@ -250,8 +252,9 @@ worker_ask_database(Oid database, const uint8 id[UUID_LEN], bool *claims)
 	return answer >> 1 == question.serial;
 }
 
+/* Databases that there are; connectable: and that allow connections. */
 static List *
-connectable_databases(void)
+all_databases(bool connectable)
 {
 	List	   *databases = NIL;
 	MemoryContext context = CurrentMemoryContext;
@@ -267,7 +270,7 @@ connectable_databases(void)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (database->datallowconn)
+		if (database->datallowconn || !connectable)
 		{
 			MemoryContext transaction = MemoryContextSwitchTo(context);
 
@@ -329,9 +332,30 @@ work_failed(const List *connectable)
 }
 
 /*
- * One look around; true: something failed and is to be tried again.  Without
- * any keystore in the directory no database is looked at.
+ * Visits every database; true: one of them could not be.  Without any keystore
+ * in the directory there is nothing to look for.
  */
+static bool
+look_everywhere(const List *databases)
+{
+	bool		failed = false;
+	ListCell   *cell;
+
+	foreach(cell, databases)
+	{
+		uint64		visits = audit_queue_visits();
+
+		failed |= !run_worker(lfirst_oid(cell), "gdpr_worker_main", NULL) ||
+			(!RecoveryInProgress() && audit_queue_visits() == visits);
+	}
+	if (failed)
+		pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
+	else if (!RecoveryInProgress())
+		audit_queue_visited();
+	return failed;
+}
+
+/* One look around; true: something failed and is to be tried again. */
 static bool
 look_around(void)
 {
@@ -345,16 +369,19 @@ look_around(void)
 	databases = databases_with_work();
 	if (databases == NIL && !everywhere)
 		return false;
-	connectable = connectable_databases();
-	foreach(cell, everywhere ? connectable : databases)
+	connectable = all_databases(true);
+	if (everywhere)
+	{
+		if (look_everywhere(connectable))
+			return true;
+		databases = NIL;
+	}
+	foreach(cell, databases)
 	{
 		Oid			database = lfirst_oid(cell);
 
-		if (!list_member_oid(connectable, database) || run_worker(database, "gdpr_worker_main", NULL))
-			continue;
-		if (everywhere)
-			pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
-		return true;
+		if (list_member_oid(connectable, database) && !run_worker(database, "gdpr_worker_main", NULL))
+			return true;
 	}
 	return work_failed(connectable);
 }
@@ -363,17 +390,31 @@ look_around(void)
 static bool
 serve_audit(void)
 {
-	ListCell   *cell;
+	List	   *unserved;
 
-	foreach(cell, audit_queue_unserved())
+	/* waiting for a worker takes away the wake-up of who came meanwhile */
+	while ((unserved = audit_queue_unserved()) != NIL)
 	{
-		BackgroundWorkerHandle *handle = start_worker(lfirst_oid(cell), "gdpr_audit_main", NULL);
-		pid_t		pid;
+		List	   *databases = all_databases(false);
+		ListCell   *cell;
 
-		if (handle == NULL)
-			return true;
-		(void) WaitForBackgroundWorkerStartup(handle, &pid);
-		pfree(handle);
+		foreach(cell, unserved)
+		{
+			Oid			database = lfirst_oid(cell);
+			BackgroundWorkerHandle *handle;
+			pid_t		pid;
+
+			if (!list_member_oid(databases, database))
+			{
+				audit_queue_drop(database);
+				continue;
+			}
+			handle = start_worker(database, "gdpr_audit_main", NULL);
+			if (handle == NULL)
+				return true;
+			(void) WaitForBackgroundWorkerStartup(handle, &pid);
+			pfree(handle);
+		}
 	}
 	return false;
 }
@@ -384,6 +425,7 @@ gdpr_launcher_main(Datum arg)
 	MemoryContext context;
 	int			failures = 0;
 	bool		failed;
+	bool		recovering = RecoveryInProgress();
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -406,9 +448,16 @@ gdpr_launcher_main(Datum arg)
 		}
 
 		MemoryContextSwitchTo(context);
-		failed = serve_audit();
-		failed |= look_around();
+		if (recovering && !RecoveryInProgress())
+		{
+			recovering = false;
+			pg_atomic_write_u32(&keystore_shared->look_everywhere, 1);
+		}
+		failed = look_around();
+		failed |= serve_audit();
+		audit_wal_keep(audit_queue_needed());
 		failures = failed ? Min(failures + 1, MAX_BACKOFF) : 0;
+
 		MemoryContextReset(context);
 
 		pause = (long) guc_worker_naptime << (failures > 0 ? failures - 1 : 0);
