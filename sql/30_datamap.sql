@@ -27,6 +27,7 @@ CREATE TABLE gdpr.mapped_table (
     keep_until text,
     form integer NOT NULL DEFAULT 1 CHECK (form BETWEEN 0 AND 65535),
     other_form integer CHECK (other_form BETWEEN 0 AND 65535),
+    history boolean NOT NULL DEFAULT false,
     CHECK (other_form <> form),
     CHECK (on_forget = 'keep' OR (ground IS NULL AND keep_until IS NULL))
 );
@@ -471,6 +472,22 @@ COMMENT ON FUNCTION gdpr.set_mask(regclass, text, text) IS
     'another mask for a declared column, protected or not; NULL for none; binds the next statement';
 REVOKE ALL ON FUNCTION gdpr.set_mask(regclass, text, text) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.keep_history(relation regclass, keep boolean DEFAULT true) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF keep IS NULL THEN
+        RAISE EXCEPTION 'keep is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    UPDATE gdpr.mapped_table t SET history = keep WHERE t.relation = keep_history.relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not declared', relation
+            USING ERRCODE = 'GD006', HINT = 'SELECT DISTINCT relation FROM gdpr.data_map shows those that are.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.keep_history(regclass, boolean) IS
+    'keeps the values before and after each UPDATE and DELETE of a declared table in the audit trail, sealed: gdpr.changes(subject) shows them; protected or not, it binds the next statement';
+REVOKE ALL ON FUNCTION gdpr.keep_history(regclass, boolean) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM gdpr.mapped_link l WHERE l.table_id = ANY (ids) OR l.parent_id = ANY (ids);
@@ -510,7 +527,7 @@ SELECT t.relation, t.protected,
        CASE WHEN l.table_id IS NULL THEN 'subject' ELSE 'belongs to ' || p.relation::text END AS rows_are,
        l.columns AS via, t.on_forget, t.ground, t.keep_until,
        c.name AS "column", c.type_name AS type, k.name AS category, c.searchable, c.normalize, c.mask,
-       s.columns AS subject_via, t.id AS table_id, c.id AS column_id
+       s.columns AS subject_via, t.history, t.id AS table_id, c.id AS column_id
 FROM gdpr.mapped_table t
 LEFT JOIN gdpr.mapped_link l ON l.table_id = t.id AND l.via = 0
 LEFT JOIN gdpr.mapped_table p ON p.id = l.parent_id

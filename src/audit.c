@@ -56,6 +56,7 @@ typedef struct Entry
 	int			ncolumns;
 	const char **columns;		/* their names */
 	uint64	   *touches;		/* of each */
+	bool	   *set;			/* was it? */
 	uint64		writes;
 	AuditSet	persons;
 	struct Entry *next;
@@ -66,6 +67,8 @@ static MemoryContext entries_context = NULL;
 static Entry *entries = NULL;	/* the last used first */
 static bool has_records = false;	/* of this transaction, in the queue */
 static bool has_open_records = false;	/* ... that do not say how it ended */
+static uint32 last_part = 0;	/* subtransaction of its last change */
+static AuditSet changed_persons;	/* by changes of it, or more; in TopMemoryContext */
 static uint32 transaction = 0;	/* when it touched something; 0: not yet */
 static char session_role[NAMEDATALEN];	/* then, too */
 static uint32 statement_count = 0;	/* of this transaction */
@@ -113,32 +116,42 @@ begin_transaction(void)
 }
 
 static Entry *
-make_entry(const TableMap *table, const char *purpose)
+make_entry(int32 table_id, const char *relation, const char *purpose, int ncolumns)
 {
 	MemoryContext before = MemoryContextSwitchTo(entries_context);
 	Entry	   *entry;
-	int			i;
 
 	if (transaction == 0)
 		begin_transaction();
 	entry = palloc0(sizeof(Entry));
-	entry->table_id = table->id;
-	entry->relation = datamap_relation_name(table->root->relid);
+	entry->table_id = table_id;
+	entry->relation = pstrdup(relation);
 	entry->purpose = pstrdup(purpose);
 	entry->role = GetUserId();
 	entry->role_name = role_name(entry->role);
 	guc_verify("gdpr.actor", guc_actor);
 	entry->actor = pstrdup(guc_actor);
 	entry->override_reason = "";
-	entry->ncolumns = table->ncolumns;
-	entry->columns = palloc(sizeof(char *) * Max(table->ncolumns, 1));
-	for (i = 0; i < table->ncolumns; i++)
-		entry->columns[i] = pstrdup(table->columns[i].name);
+	entry->ncolumns = ncolumns;
+	entry->columns = palloc0(sizeof(char *) * Max(ncolumns, 1));
 	entry->persons.context = entries_context;
-	entry->touches = palloc0(sizeof(uint64) * Max(table->ncolumns, 1));
+	entry->touches = palloc0(sizeof(uint64) * Max(ncolumns, 1));
+	entry->set = palloc0(sizeof(bool) * Max(ncolumns, 1));
 	entry->next = entries;
 	entries = entry;
 	MemoryContextSwitchTo(before);
+	return entry;
+}
+
+static Entry *
+make_table_entry(const TableMap *table, const char *purpose)
+{
+	Entry	   *entry = make_entry(table->id, datamap_relation_name(table->root->relid),
+								   purpose, table->ncolumns);
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		entry->columns[i] = MemoryContextStrdup(entries_context, table->columns[i].name);
 	return entry;
 }
 
@@ -164,7 +177,7 @@ find_entry(const TableMap *table, const char *purpose)
 			return entry;
 		}
 	}
-	return make_entry(table, purpose);
+	return make_table_entry(table, purpose);
 }
 
 /* ---------- records ---------- */
@@ -216,7 +229,7 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 	record.rows = entry->writes;
 	for (i = 0; i < entry->ncolumns; i++)
 	{
-		if (entry->touches[i] == 0)
+		if (entry->touches[i] == 0 && !entry->set[i])
 			continue;
 		record.columns = lappend(record.columns, (void *) entry->columns[i]);
 		record.rows = Max(record.rows, entry->touches[i]);
@@ -264,6 +277,7 @@ leave_early(Entry *entry)
 	put_entry(entry, AUDIT_OUTCOME_OPEN, false);
 	entry->persons.count = 0;
 	memset(entry->touches, 0, sizeof(uint64) * entry->ncolumns);
+	memset(entry->set, 0, sizeof(bool) * entry->ncolumns);
 	entry->writes = 0;
 	MemoryContextSwitchTo(before);
 }
@@ -301,14 +315,21 @@ command_of(CmdType operation)
 	}
 }
 
-/* How the transaction ended, for the records that do not say so. */
+/*
+ * How the transaction ended, for the records that do not say so; or some of its
+ * subtransactions.
+ */
 static void
-put_end(AuditOutcome outcome)
+put_end(AuditOutcome outcome, uint32 first_part, uint32 last_part)
 {
 	AuditRecord record = {.kind = AUDIT_KIND_END, .outcome = outcome};
 	MemoryContext before = MemoryContextSwitchTo(entries_context);
 
 	fill_session(&record);
+	record.first_part = first_part;
+	record.last_part = last_part;
+	(void) audit_set_arrange(&changed_persons);
+	record.persons = changed_persons;
 	record.role = session_role;
 	record.actor = "";
 	put(&record);
@@ -368,6 +389,17 @@ hold_back(void)
 	ForceSyncCommit();
 }
 
+static inline void
+add_person(Entry *entry, uint64 person)
+{
+	if (person != 0)
+		audit_set_add(&entry->persons, person);
+	if (guc_audit_durability && !egress_waiting)
+		hold_back();
+	if (entry->persons.count >= RANGES_LIMIT)
+		leave_early(entry);
+}
+
 /* Nobody is told what a row belonged to that has no person. */
 void
 audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
@@ -375,7 +407,8 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 {
 	Entry	   *entry = entries;
 
-	counts[action]++;
+	if (action < AUDIT_ACTIONS)
+		counts[action]++;
 	if (action == AUDIT_HIDE || subject == 0)
 		return;
 	if (entry == NULL || entry->table_id != table->id ||
@@ -399,18 +432,107 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 			}
 			entry->did |= AUDIT_DID_OVERRIDE;
 			break;
+		case AUDIT_LOSE:
+			entry->did |= AUDIT_DID_WRITE;
+			break;
 		default:
 			entry->did |= AUDIT_DID_WRITE;
-			entry->writes++;
+			if (column == NULL)
+				entry->writes++;
+			else
+				entry->set[column - table->columns] = true;
 			break;
 	}
-	if (column != NULL && action != AUDIT_OVERRIDE)
+	if (action == AUDIT_REVEAL || action == AUDIT_MASK)
 		entry->touches[column - table->columns]++;
-	audit_set_add(&entry->persons, subject);
+	add_person(entry, subject);
+}
+
+void
+audit_touch_own(const char *relation, const char *column, uint64 person)
+{
+	Entry	   *entry;
+
+	for (entry = entries; entry != NULL; entry = entry->next)
+		if (entry->table_id == 0 && entry->role == GetUserId() &&
+			strcmp(entry->relation, relation) == 0 &&
+			strcmp(entry->columns[0], column) == 0 &&
+			strcmp(entry->actor, guc_actor) == 0)
+			break;
+	if (entry == NULL)
+	{
+		entry = make_entry(0, relation, "", 1);
+		entry->columns[0] = MemoryContextStrdup(entries_context, column);
+	}
+	entry->did |= AUDIT_DID_REVEAL;
+	entry->touches[0]++;
+	add_person(entry, person);
+}
+
+/* ---------- changes ---------- */
+
+/* They are to be found again with the end of the transaction: maybe with others. */
+static void
+note_changed(const AuditSet *persons)
+{
+	int			i;
+
+	changed_persons.context = TopMemoryContext;
+	for (i = 0; i < persons->count; i++)
+		audit_set_add_range(&changed_persons, persons->ranges[i].first, persons->ranges[i].last);
+	if (changed_persons.count < RANGES_LIMIT)
+		return;
+	(void) audit_set_arrange(&changed_persons);
+	if (changed_persons.count >= RANGES_LIMIT / 2)
+	{
+		changed_persons.ranges[0].last = changed_persons.ranges[changed_persons.count - 1].last;
+		changed_persons.count = 1;
+	}
+}
+
+void
+audit_change(const TableMap *table, const char *purpose, const bool *changed,
+			 const AuditImage *before, const AuditImage *after,
+			 AuditSet *persons)
+{
+	AuditRecord record = {.kind = AUDIT_KIND_CHANGE, .outcome = AUDIT_OUTCOME_OPEN};
+	int			i;
+
+	if (transaction == 0)
+		begin_transaction();
+	fill_session(&record);
+	record.role = role_name(GetUserId());
+	record.statement = statement_count;
+	record.command = command;
+	record.query_id = query_id;
+	record.purpose = purpose;
+	record.actor = guc_actor;
+	record.relation = datamap_relation_name(table->root->relid);
+	record.did = AUDIT_DID_WRITE;
+	record.rows = 1;
+	record.table_id = table->id;
+	record.part = last_part = GetCurrentSubTransactionId();
+	record.changed = palloc(sizeof(AuditColumn) * table->ncolumns);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		const ColumnMap *column = &table->columns[i];
+
+		if (!changed[i])
+			continue;
+		record.changed[list_length(record.columns)].id = column->id;
+		record.changed[list_length(record.columns)].type = format_type_be_qualified(column->typid);
+		record.columns = lappend(record.columns, column->name);
+	}
+	record.before = *before;
+	record.after = *after;
+	(void) audit_set_arrange(persons);
+	record.persons = *persons;
+	put(&record);
+	has_records = true;
+	has_open_records = true;
+	note_changed(persons);
 	if (guc_audit_durability && !egress_waiting)
 		hold_back();
-	if (entry->persons.count >= RANGES_LIMIT)
-		leave_early(entry);
 }
 
 /* AFTER triggers, which the statement fires, are part of it. */
@@ -474,7 +596,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			put_entries(AUDIT_OUTCOME_COMMITTED, false);
 			if (has_open_records)
-				put_end(AUDIT_OUTCOME_COMMITTED);
+				put_end(AUDIT_OUTCOME_COMMITTED, 0, 0);
 			return;
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
@@ -487,7 +609,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			/* what was to be committed was not */
 			if (has_records)
-				put_end(AUDIT_OUTCOME_ROLLED_BACK);
+				put_end(AUDIT_OUTCOME_ROLLED_BACK, 0, 0);
 			put_entries(AUDIT_OUTCOME_ROLLED_BACK, true);
 			break;
 		case XACT_EVENT_PARALLEL_ABORT:
@@ -498,8 +620,20 @@ xact_callback(XactEvent event, void *arg)
 	}
 	has_records = false;
 	has_open_records = false;
+	if (changed_persons.ranges != NULL)
+		pfree(changed_persons.ranges);
+	memset(&changed_persons, 0, sizeof(changed_persons));
 	transaction = 0;
 	statement_count = 0;
+}
+
+/* Numbers of subtransactions only grow: those since its start go with it. */
+static void
+subxact_callback(SubXactEvent event, SubTransactionId own,
+				 SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && changed_persons.count > 0 && last_part >= own)
+		put_end(AUDIT_OUTCOME_ROLLED_BACK, own, last_part);
 }
 
 void
@@ -515,6 +649,7 @@ audit_init(void)
 	prev_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = audit_utility;
 	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
 }
 /*
  * gdpr.session_statistics(OUT revealed, OUT hidden, OUT written, OUT masked,

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -34,6 +35,7 @@
 #define SALT_BYTES		16
 #define BLOCK_RECORDS	1000
 #define BLOCK_BYTES		(1024 * 1024)
+#define SMALL_BLOCKS	16		/* so many at the end that fit into one are merged */
 #define PROGRESS_BYTES	(8 * 1024 * 1024)	/* of log without a record */
 
 /* The block that is being filled */
@@ -133,6 +135,93 @@ store_block(AuditBlock *block)
 	resetStringInfo(&block->content);
 }
 
+/* How many of the last blocks, newest first, fit into one. */
+static uint64
+small_blocks(SPITupleTable *blocks, uint64 n, int64 *records)
+{
+	uint64		i;
+	int64		next = 0;
+	Size		bytes = 0;
+	bool		isnull;
+
+	*records = 0;
+	for (i = 0; i < n; i++)
+	{
+		int64		first = DatumGetInt64(SPI_getbinval(blocks->vals[i], blocks->tupdesc, 1, &isnull));
+		int32		count = DatumGetInt32(SPI_getbinval(blocks->vals[i], blocks->tupdesc, 2, &isnull));
+
+		bytes += toast_raw_datum_size(SPI_getbinval(blocks->vals[i], blocks->tupdesc, 5, &isnull));
+		if (*records + count > BLOCK_RECORDS || bytes > BLOCK_BYTES ||
+			(i > 0 && first + count != next))
+			break;
+		*records += count;
+		next = first;
+	}
+	return i;
+}
+
+/* They become one; the chain's hashes within it are not needed any more. */
+static void
+merge_blocks(AuditBlock *block, SPITupleTable *blocks, uint64 n, int64 records)
+{
+	Oid			types[7] = {DATEOID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BYTEAOID, BYTEAOID};
+	Datum		values[7];
+	StringInfoData content;
+	TimestampTz first_at = DT_NOEND;
+	TimestampTz last_at = DT_NOBEGIN;
+	bool		isnull;
+	uint64		i;
+
+	initStringInfo(&content);
+	for (i = n; i-- > 0;)
+	{
+		HeapTuple	tuple = blocks->vals[i];
+		bytea	   *part = DatumGetByteaPP(SPI_getbinval(tuple, blocks->tupdesc, 5, &isnull));
+
+		first_at = Min(first_at, DatumGetTimestampTz(SPI_getbinval(tuple, blocks->tupdesc, 3, &isnull)));
+		last_at = Max(last_at, DatumGetTimestampTz(SPI_getbinval(tuple, blocks->tupdesc, 4, &isnull)));
+		appendBinaryStringInfo(&content, VARDATA_ANY(part), VARSIZE_ANY_EXHDR(part));
+	}
+	values[0] = DateADTGetDatum(block->month);
+	values[1] = SPI_getbinval(blocks->vals[n - 1], blocks->tupdesc, 1, &isnull);
+	values[2] = Int32GetDatum((int32) records);
+	values[3] = TimestampTzGetDatum(first_at);
+	values[4] = TimestampTzGetDatum(last_at);
+	values[5] = audit_summary((uint8 *) content.data, content.len);
+	values[6] = bytes_datum(content.data, content.len);
+	execute("DELETE FROM gdpr.audit_block WHERE month = $1 AND first_record >= $2", 2, types, values);
+	execute("INSERT INTO gdpr.audit_block (month, first_record, records, first_at, last_at, persons, content)"
+			" VALUES ($1, $2, $3, $4, $5, $6, $7)", 7, types, values);
+	values[3] = bytes_datum(block->hash, AUDIT_HASH_BYTES);
+	types[3] = BYTEAOID;
+	execute("DELETE FROM gdpr.audit_chain WHERE first_record > $2 AND $1 IS NOT NULL", 2, types, values);
+	execute("UPDATE gdpr.audit_chain SET records = $3, hash = $4 WHERE first_record = $2 AND month = $1", 4, types, values);
+}
+
+/* A worker that comes for a few records each time leaves small blocks. */
+static void
+merge_small_blocks(AuditBlock *block)
+{
+	Oid			type = DATEOID;
+	Datum		month = DateADTGetDatum(block->month);
+	SPITupleTable *blocks;
+	uint64		n;
+	int64		records;
+	MemoryContext before = MemoryContextSwitchTo(block->scratch);
+
+	if (SPI_execute_with_args("SELECT first_record, records, first_at, last_at, content FROM gdpr.audit_block"
+							  " WHERE month = $1 ORDER BY first_record DESC LIMIT 64",
+							  1, &type, &month, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read gdpr.audit_block");
+	blocks = SPI_tuptable;
+	n = small_blocks(blocks, SPI_processed, &records);
+	if (n >= SMALL_BLOCKS)
+		merge_blocks(block, blocks, n, records);
+	SPI_freetuptable(blocks);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(block->scratch);
+}
+
 /* When a record was made.  What cannot be read is kept as it is, in its place. */
 static TimestampTz
 time_of(AuditBlock *block, const uint8 *bytes, size_t len)
@@ -141,7 +230,7 @@ time_of(AuditBlock *block, const uint8 *bytes, size_t len)
 	AuditRecord record;
 	TimestampTz at;
 
-	at = audit_record_decode(bytes, len, &record) ? record.at :
+	at = audit_record_skim(bytes, len, &record) ? record.at :
 		block->records > 0 ? block->last_at : GetCurrentTimestamp();
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(block->scratch);
@@ -259,6 +348,8 @@ audit_log_store(void)
 		add_gap(&block, from, next);
 	next = audit_wal_read(next, add_record, &block);
 	store_block(&block);
+	if (block.first_record > first && block.first_record - first < BLOCK_RECORDS)
+		merge_small_blocks(&block);
 	value = LSNGetDatum(next);
 	/* not for what storing the last records has put into the log */
 	if (block.first_record > first || next - from > PROGRESS_BYTES)

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
 
 #define AUDIT_HASH_BYTES	32
 
@@ -20,6 +21,19 @@ extern void audit_chain_add(uint8 hash[AUDIT_HASH_BYTES], const uint8 *salted,
  * in the log all is stored, once it is committed.
  */
 extern XLogRecPtr audit_log_store(void);
+
+/* Calls back for each record of a block.  ERRCODE_GDPR_DAMAGED (audit_read.c) */
+typedef void (*AuditBlockReader) (int64 record, const uint8 *bytes, size_t len,
+								  void *arg);
+extern void audit_block_scan(const uint8 *content, size_t len,
+							 int64 first_record, AuditBlockReader reader,
+							 void *arg);
+
+extern void audit_warn_unreadable(int64 record);
+
+/* Names as text[]; those of what was done (audit_read.c). */
+extern Datum audit_texts(List *texts);
+extern List *audit_actions(uint8 did);
 
 /* Which persons the records of a block concern: a bytea (audit_read.c). */
 extern Datum audit_summary(const uint8 *content, size_t contentlen);

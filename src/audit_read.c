@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "audit.h"
 #include "audit_log.h"
 #include "audit_record.h"
 #include "compat.h"
@@ -48,24 +49,6 @@ next_record(const uint8 *content, size_t len, size_t *offset,
 	return true;
 }
 
-static bool
-set_has(const AuditSet *set, uint64 number)
-{
-	int			low = 0;
-	int			high = set->count;
-
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (set->ranges[middle].last < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < set->count && set->ranges[low].first <= number;
-}
-
 static Datum
 persons_datum(const AuditSet *set)
 {
@@ -83,8 +66,8 @@ persons_datum(const AuditSet *set)
 	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type->rngtype, set->count, ranges));
 }
 
-static Datum
-texts_datum(List *texts)
+Datum
+audit_texts(List *texts)
 {
 	Datum	   *items = palloc(sizeof(Datum) * Max(list_length(texts), 1));
 	int			n = 0;
@@ -95,8 +78,8 @@ texts_datum(List *texts)
 	return PointerGetDatum(construct_array(items, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-static List *
-actions(uint8 did)
+List *
+audit_actions(uint8 did)
 {
 	List	   *result = NIL;
 
@@ -128,24 +111,22 @@ set_text(Datum *values, bool *nulls, int column, const char *text)
 		values[column] = CStringGetTextDatum(text);
 }
 
-static const char *
-outcome_name(AuditOutcome outcome)
-{
-	return outcome == AUDIT_OUTCOME_COMMITTED ? "committed" :
-		outcome == AUDIT_OUTCOME_ROLLED_BACK ? "rolled back" : "";
-}
+static const char *const kind_names[] = {
+	[AUDIT_KIND_ACCESS] = "access", [AUDIT_KIND_END] = "end",
+	[AUDIT_KIND_GAP] = "gap", [AUDIT_KIND_CHANGE] = "change"
+};
 
 static void
 put_row(ReturnSetInfo *result, int64 serial, const AuditRecord *record)
 {
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS] = {0};
-	bool		access = record->kind == AUDIT_KIND_ACCESS;
+	bool		access = record->kind == AUDIT_KIND_ACCESS || record->kind == AUDIT_KIND_CHANGE;
 
 	values[COLUMN_RECORD] = Int64GetDatum(serial);
 	values[COLUMN_AT] = TimestampTzGetDatum(record->at);
-	values[COLUMN_KIND] = CStringGetTextDatum(access ? "access" : record->kind == AUDIT_KIND_END ? "end" : "gap");
-	set_text(values, nulls, COLUMN_OUTCOME, outcome_name(record->outcome));
+	values[COLUMN_KIND] = CStringGetTextDatum(record->first_part != 0 ? "undone" : kind_names[record->kind]);
+	set_text(values, nulls, COLUMN_OUTCOME, audit_outcome_name(record->outcome));
 	set_text(values, nulls, COLUMN_SESSION_ROLE, record->session_role);
 	set_text(values, nulls, COLUMN_ROLE, record->role);
 	set_text(values, nulls, COLUMN_ACTOR, record->actor);
@@ -164,8 +145,8 @@ put_row(ReturnSetInfo *result, int64 serial, const AuditRecord *record)
 		set_text(values, nulls, COLUMN_PURPOSE, record->purpose);
 		set_text(values, nulls, COLUMN_OVERRIDE_REASON, record->override_reason);
 		set_text(values, nulls, COLUMN_RELATION, record->relation);
-		values[COLUMN_COLUMNS] = texts_datum(record->columns);
-		values[COLUMN_ACTIONS] = texts_datum(actions(record->did));
+		values[COLUMN_COLUMNS] = audit_texts(record->columns);
+		values[COLUMN_ACTIONS] = audit_texts(audit_actions(record->did));
 		values[COLUMN_ROWS] = Int64GetDatum((int64) record->rows);
 		values[COLUMN_SUBJECTS] = persons_datum(&record->persons);
 	}
@@ -174,69 +155,103 @@ put_row(ReturnSetInfo *result, int64 serial, const AuditRecord *record)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+void
+audit_block_scan(const uint8 *content, size_t len, int64 first_record,
+				 AuditBlockReader reader, void *arg)
+{
+	size_t		offset = 0;
+	const uint8 *bytes;
+	size_t		size;
+
+	for (; next_record(content, len, &offset, &bytes, &size); first_record++)
+	{
+		reader(first_record, bytes + SALT_BYTES, size - SALT_BYTES, arg);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+audit_warn_unreadable(int64 record)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_GDPR_DAMAGED),
+			 errmsg("record " INT64_FORMAT " of the audit trail cannot be read", record)));
+}
+
+/* Where gdpr.audit_records() puts them */
+typedef struct Shown
+{
+	ReturnSetInfo *result;
+	MemoryContext scratch;
+} Shown;
+
+static void
+show_record(int64 serial, const uint8 *bytes, size_t len, void *arg)
+{
+	Shown	   *shown = arg;
+	MemoryContext before = MemoryContextSwitchTo(shown->scratch);
+	AuditRecord record;
+
+	if (audit_record_decode(bytes, len, &record))
+		put_row(shown->result, serial, &record);
+	else
+		audit_warn_unreadable(serial);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(shown->scratch);
+}
+
 /*
- * gdpr.audit_records(first_record, content, subject) RETURNS SETOF record
+ * gdpr.audit_records(first_record, content) RETURNS SETOF record
  *
- * The records of a block; with a subject, those that concern it.
- * ERRCODE_GDPR_DAMAGED.
+ * The records of a block.  Leaves a record itself.  ERRCODE_GDPR_DAMAGED.
  */
 Datum
 gdpr_audit_records(PG_FUNCTION_ARGS)
 {
 	bytea	   *content;
-	bool		all = PG_ARGISNULL(2);
-	uint64		subject = all ? 0 : (uint64) PG_GETARG_INT64(2);
-	int64		serial;
-	size_t		offset = 0;
-	const uint8 *bytes;
-	size_t		len;
-	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "gdpr audit", ALLOCSET_DEFAULT_SIZES);
+	Shown		shown;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
-	serial = PG_GETARG_INT64(0);
+	shown.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	shown.scratch = AllocSetContextCreate(CurrentMemoryContext, "gdpr audit", ALLOCSET_DEFAULT_SIZES);
+	audit_touch_own("gdpr.audit_log", "records", 0);
 	content = PG_GETARG_BYTEA_PP(1);
-	for (; next_record((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), &offset, &bytes, &len); serial++)
-	{
-		MemoryContext before = MemoryContextSwitchTo(scratch);
-		AuditRecord record;
-
-		if (!audit_record_decode(bytes + SALT_BYTES, len - SALT_BYTES, &record))
-			ereport(WARNING,
-					(errcode(ERRCODE_GDPR_DAMAGED),
-					 errmsg("record " INT64_FORMAT " of the audit trail cannot be read", serial)));
-		else if (all || set_has(&record.persons, subject))
-			put_row((ReturnSetInfo *) fcinfo->resultinfo, serial, &record);
-		MemoryContextSwitchTo(before);
-		MemoryContextReset(scratch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	audit_block_scan((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content),
+					 PG_GETARG_INT64(0), show_record, &shown);
 	return (Datum) 0;
 }
 
 /*
- * gdpr.audit_hash(hash before, content) RETURNS bytea
+ * gdpr.audit_hash(hash before, content, records) RETURNS bytea
  *
- * The chain's hash after a block.  ERRCODE_GDPR_DAMAGED.
+ * The chain's hash after so many records of a block, NULL: all.
+ * ERRCODE_GDPR_DAMAGED.
  */
 Datum
 gdpr_audit_hash(PG_FUNCTION_ARGS)
 {
-	bytea	   *before = PG_GETARG_BYTEA_PP(0);
-	bytea	   *content = PG_GETARG_BYTEA_PP(1);
+	bytea	   *before;
+	bytea	   *content;
+	int64		records = PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT64(2);
 	bytea	   *result = palloc(VARHDRSZ + AUDIT_HASH_BYTES);
 	size_t		offset = 0;
 	const uint8 *bytes;
 	size_t		len;
 
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	before = PG_GETARG_BYTEA_PP(0);
+	content = PG_GETARG_BYTEA_PP(1);
 	if (VARSIZE_ANY_EXHDR(before) != AUDIT_HASH_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a hash of the audit trail has %d bytes", AUDIT_HASH_BYTES)));
 	SET_VARSIZE(result, VARHDRSZ + AUDIT_HASH_BYTES);
 	memcpy(VARDATA(result), VARDATA_ANY(before), AUDIT_HASH_BYTES);
-	while (next_record((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), &offset, &bytes, &len))
+	while (records-- > 0 &&
+		   next_record((uint8 *) VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content), &offset, &bytes, &len))
 	{
 		audit_chain_add((uint8 *) VARDATA(result), bytes, len);
 		CHECK_FOR_INTERRUPTS();
@@ -342,7 +357,7 @@ gdpr_audit_concerns(PG_FUNCTION_ARGS)
 
 	if (!audit_set_decode(bytes, len, &offset, &wide) || offset == len)
 		PG_RETURN_BOOL(true);	/* damaged: look into the block */
-	if (set_has(&wide, number))
+	if (audit_set_has(&wide, number))
 		PG_RETURN_BOOL(true);
 	for (place = 0; place < PLACES; place++)
 	{

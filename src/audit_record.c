@@ -16,6 +16,7 @@ typedef struct Reader
 	size_t		len;
 	size_t		offset;
 	bool		ok;				/* so far */
+	bool		skim;			/* over texts */
 } Reader;
 
 static void
@@ -28,12 +29,42 @@ put_text(StringInfo out, const char *text)
 }
 
 static void
+put_bytes(StringInfo out, const uint8 *bytes, size_t len)
+{
+	varint_append(out, len);
+	appendBinaryStringInfo(out, (const char *) bytes, (int) len);
+}
+
+static void
+put_image(StringInfo out, const AuditImage *image)
+{
+	put_bytes(out, image->rowkey, image->rowkeylen);
+	put_bytes(out, image->envelope, image->envelopelen);
+}
+
+static void
 put_time(StringInfo out, TimestampTz at)
 {
 	int			i;
 
 	for (i = 56; i >= 0; i -= 8)
 		appendStringInfoCharMacro(out, (char) ((uint64) at >> i));
+}
+
+static void
+put_change(StringInfo out, const AuditRecord *record)
+{
+	int			i;
+
+	varint_append(out, (uint64) record->table_id);
+	varint_append(out, record->part);
+	for (i = 0; i < list_length(record->columns); i++)
+	{
+		varint_append(out, (uint64) record->changed[i].id);
+		put_text(out, record->changed[i].type);
+	}
+	put_image(out, &record->before);
+	put_image(out, &record->after);
 }
 
 void
@@ -55,7 +86,13 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 	put_text(out, record->actor);
 	put_text(out, record->application);
 	put_text(out, record->client);
-	if (record->kind != AUDIT_KIND_ACCESS)
+	if (record->kind == AUDIT_KIND_END)
+	{
+		varint_append(out, record->first_part);
+		varint_append(out, record->last_part);
+		audit_set_encode(out, &record->persons);
+	}
+	if (record->kind != AUDIT_KIND_ACCESS && record->kind != AUDIT_KIND_CHANGE)
 		return;
 	varint_append(out, record->statement);
 	put_text(out, record->command);
@@ -69,6 +106,8 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 	appendStringInfoCharMacro(out, (char) (record->did | (record->failed ? FLAG_FAILED : 0)));
 	varint_append(out, record->rows);
 	audit_set_encode(out, &record->persons);
+	if (record->kind == AUDIT_KIND_CHANGE)
+		put_change(out, record);
 }
 
 static uint64
@@ -108,9 +147,52 @@ take_text(Reader *reader)
 	reader->ok = reader->ok && len <= reader->len - reader->offset;
 	if (!reader->ok || len == 0)
 		return "";
-	text = pnstrdup((const char *) reader->buf + reader->offset, len);
+	text = reader->skim ? "" : pnstrdup((const char *) reader->buf + reader->offset, len);
 	reader->offset += len;
 	return text;
+}
+
+static void
+take_bytes(Reader *reader, const uint8 **bytes, size_t *len)
+{
+	*len = take_varint(reader);
+	reader->ok = reader->ok && *len <= reader->len - reader->offset;
+	*bytes = reader->buf + reader->offset;
+	if (reader->ok)
+		reader->offset += *len;
+	else
+		*len = 0;
+}
+
+static void
+take_image(Reader *reader, AuditImage *image)
+{
+	take_bytes(reader, &image->rowkey, &image->rowkeylen);
+	take_bytes(reader, &image->envelope, &image->envelopelen);
+}
+
+static void
+take_persons(Reader *reader, AuditRecord *record)
+{
+	reader->ok = reader->ok &&
+		audit_set_decode(reader->buf, reader->len, &reader->offset, &record->persons);
+}
+
+static void
+take_change(Reader *reader, AuditRecord *record)
+{
+	int			i;
+
+	record->table_id = (int32) take_varint(reader);
+	record->part = (uint32) take_varint(reader);
+	record->changed = palloc0(sizeof(AuditColumn) * (list_length(record->columns) + 1));
+	for (i = 0; i < list_length(record->columns); i++)
+	{
+		record->changed[i].id = (int32) take_varint(reader);
+		record->changed[i].type = take_text(reader);
+	}
+	take_image(reader, &record->before);
+	take_image(reader, &record->after);
 }
 
 static void
@@ -126,13 +208,45 @@ take_access(Reader *reader, AuditRecord *record)
 	record->override_reason = take_text(reader);
 	record->relation = take_text(reader);
 	for (columns = take_varint(reader); reader->ok && columns > 0; columns--)
-		record->columns = lappend(record->columns, unconstify(char *, take_text(reader)));
+	{
+		const char *column = take_text(reader);
+
+		if (!reader->skim)
+			record->columns = lappend(record->columns, unconstify(char *, column));
+	}
 	flags = take_byte(reader);
 	record->did = flags & ~FLAG_FAILED;
 	record->failed = (flags & FLAG_FAILED) != 0;
 	record->rows = take_varint(reader);
-	reader->ok = reader->ok &&
-		audit_set_decode(reader->buf, reader->len, &reader->offset, &record->persons);
+	take_persons(reader, record);
+}
+
+static void
+take_record(Reader *reader, AuditRecord *record)
+{
+	memset(record, 0, sizeof(*record));
+	reader->ok = take_byte(reader) == RECORD_VERSION;
+	record->kind = take_byte(reader);
+	record->outcome = take_byte(reader);
+	record->at = take_time(reader);
+	record->server_start = take_time(reader);
+	record->backend = (uint32) take_varint(reader);
+	record->transaction = (uint32) take_varint(reader);
+	record->xid = take_varint(reader);
+	record->pid = (int32) take_varint(reader);
+	record->session_role = take_text(reader);
+	record->role = take_text(reader);
+	record->actor = take_text(reader);
+	record->application = take_text(reader);
+	record->client = take_text(reader);
+	if (record->kind == AUDIT_KIND_END)
+	{
+		record->first_part = (uint32) take_varint(reader);
+		record->last_part = (uint32) take_varint(reader);
+		take_persons(reader, record);
+	}
+	else if (record->kind != AUDIT_KIND_GAP)
+		take_access(reader, record);
 }
 
 bool
@@ -140,25 +254,26 @@ audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
 {
 	Reader		reader = {buf, len, 0, true};
 
-	memset(record, 0, sizeof(*record));
-	if (take_byte(&reader) != RECORD_VERSION)
-		return false;
-	record->kind = take_byte(&reader);
-	record->outcome = take_byte(&reader);
-	record->at = take_time(&reader);
-	record->server_start = take_time(&reader);
-	record->backend = (uint32) take_varint(&reader);
-	record->transaction = (uint32) take_varint(&reader);
-	record->xid = take_varint(&reader);
-	record->pid = (int32) take_varint(&reader);
-	record->session_role = take_text(&reader);
-	record->role = take_text(&reader);
-	record->actor = take_text(&reader);
-	record->application = take_text(&reader);
-	record->client = take_text(&reader);
-	if (record->kind == AUDIT_KIND_ACCESS)
-		take_access(&reader, record);
+	take_record(&reader, record);
+	if (record->kind == AUDIT_KIND_CHANGE)
+		take_change(&reader, record);
 	return reader.ok && reader.offset == len &&
-		record->kind >= AUDIT_KIND_ACCESS && record->kind <= AUDIT_KIND_GAP &&
+		record->kind >= AUDIT_KIND_ACCESS && record->kind <= AUDIT_KIND_CHANGE &&
 		record->outcome <= AUDIT_OUTCOME_ROLLED_BACK;
+}
+
+bool
+audit_record_skim(const uint8 *buf, size_t len, AuditRecord *record)
+{
+	Reader		reader = {buf, len, 0, true, .skim = true};
+
+	take_record(&reader, record);
+	return reader.ok;
+}
+
+const char *
+audit_outcome_name(AuditOutcome outcome)
+{
+	return outcome == AUDIT_OUTCOME_COMMITTED ? "committed" :
+		outcome == AUDIT_OUTCOME_ROLLED_BACK ? "rolled back" : "";
 }

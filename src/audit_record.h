@@ -19,8 +19,9 @@
 typedef enum AuditKind
 {
 	AUDIT_KIND_ACCESS = 1,		/* a statement and a relation */
-	AUDIT_KIND_END,				/* how a transaction ended */
-	AUDIT_KIND_GAP				/* the log was gone before it was read */
+	AUDIT_KIND_END,				/* how a transaction ended, or part of it */
+	AUDIT_KIND_GAP,				/* the log was gone before it was read */
+	AUDIT_KIND_CHANGE			/* of a row whose table keeps its history */
 } AuditKind;
 
 /* What happened to the transaction; of an access, as far as it was known then. */
@@ -36,6 +37,22 @@ typedef enum AuditOutcome
 #define AUDIT_DID_MASK		0x02
 #define AUDIT_DID_WRITE		0x04
 #define AUDIT_DID_OVERRIDE	0x08
+
+/* A row as it was stored: its row key, and its envelope; none: lengths are 0. */
+typedef struct AuditImage
+{
+	const uint8 *rowkey;
+	size_t		rowkeylen;
+	const uint8 *envelope;
+	size_t		envelopelen;
+} AuditImage;
+
+/* A column that was changed */
+typedef struct AuditColumn
+{
+	int32		id;				/* of the data map */
+	const char *type;			/* schema.type */
+} AuditColumn;
 
 typedef struct AuditRecord
 {
@@ -53,7 +70,10 @@ typedef struct AuditRecord
 	const char *actor;			/* "" where there is none, as below */
 	const char *application;
 	const char *client;
-	/* of an access */
+	/* of an end: those of which subtransactions, 0: all */
+	uint32		first_part;
+	uint32		last_part;
+	/* of an access, and of a change */
 	uint32		statement;		/* in the transaction */
 	const char *command;
 	bool		failed;
@@ -64,13 +84,27 @@ typedef struct AuditRecord
 	List	   *columns;		/* of const char * */
 	uint8		did;
 	uint64		rows;
-	AuditSet	persons;		/* arranged */
+	AuditSet	persons;		/* arranged; of an end: those of changes in it, or
+								 * more */
+	/* of a change */
+	int32		table_id;
+	uint32		part;			/* subtransaction */
+	AuditColumn *changed;		/* as many as columns */
+	AuditImage	before;
+	AuditImage	after;			/* none: the row was deleted */
 } AuditRecord;
 
 extern void audit_record_encode(StringInfo out, const AuditRecord *record);
 
-/* Strings point to palloc'd memory. */
+/* Strings point to palloc'd memory, images into buf. */
 extern bool audit_record_decode(const uint8 *buf, size_t len,
 								AuditRecord *record);
+
+/* Its kind, time, numbers and persons, without any text: to look for it. */
+extern bool audit_record_skim(const uint8 *buf, size_t len,
+							  AuditRecord *record);
+
+/* "": it is open. */
+extern const char *audit_outcome_name(AuditOutcome outcome);
 
 #endif							/* GDPR_AUDIT_RECORD_H */

@@ -78,6 +78,24 @@ audit_set_add_range(AuditSet *set, uint64 first, uint64 last)
 	set->count++;
 }
 
+bool
+audit_set_has(const AuditSet *set, uint64 number)
+{
+	int			low = 0;
+	int			high = set->count;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (set->ranges[middle].last < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->count && set->ranges[low].first <= number;
+}
+
 void
 audit_set_encode(StringInfo out, const AuditSet *set)
 {

@@ -39,6 +39,9 @@ audit_set_add(AuditSet *set, uint64 number)
 /* Puts the ranges in order and joins them; how many numbers there are. */
 extern uint64 audit_set_arrange(AuditSet *set);
 
+/* Is a number in an arranged set? */
+extern bool audit_set_has(const AuditSet *set, uint64 number);
+
 /* Arranged sets as bytes, and back; false: malformed. */
 extern void audit_set_encode(StringInfo out, const AuditSet *set);
 extern bool audit_set_decode(const uint8 *buf, size_t len, size_t *offset,

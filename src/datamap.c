@@ -40,7 +40,7 @@ PG_FUNCTION_INFO_V1(gdpr_map_changed);
 enum MappedTableColumn
 {
 	MT_ID, MT_RELATION, MT_KEYS, MT_ON_FORGET, MT_PROTECTED, MT_FORM = 7,
-	MT_OTHER_FORM, MT_COLUMNS
+	MT_OTHER_FORM, MT_HISTORY, MT_COLUMNS
 };
 enum MappedLinkColumn
 {
@@ -425,6 +425,7 @@ make_table(const Datum *values, const bool *isnull)
 	table->form = DatumGetInt32(values[MT_FORM]);
 	table->other_form = isnull[MT_OTHER_FORM] ? -1 :
 		DatumGetInt32(values[MT_OTHER_FORM]);
+	table->history = DatumGetBool(values[MT_HISTORY]);
 	table->by_attnum = palloc0(sizeof(ColumnMap *) * (table->natts + 1));
 	/* the row's own link is always there, possibly without a parent */
 	table->links = palloc0(sizeof(LinkMap));

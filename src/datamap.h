@@ -98,6 +98,7 @@ typedef struct TableMap
 	int			form;			/* token epoch of new rows; 0: not sealed */
 	int			other_form;		/* that older rows may have; -1: none */
 	bool		has_tokens;		/* is any column searchable? */
+	bool		history;		/* are changes kept? */
 	int			nlinks;			/* links[0] is the row's own */
 	LinkMap    *links;
 	int			ncolumns;		/* personal columns, by id */

@@ -59,6 +59,10 @@ PG_FUNCTION_INFO_V1(gdpr_guard_relink_late);
 PG_FUNCTION_INFO_V1(gdpr_guard_deleting);
 PG_FUNCTION_INFO_V1(gdpr_guard_delete);
 
+/* The row that the last UPDATE to another partition has left behind */
+static Oid	left_relid = InvalidOid;
+static ItemPointerData left_tid;
+
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
 {
@@ -680,6 +684,78 @@ decide_states(GuardRow *row, bool application)
 	return true;
 }
 
+/* Whose a column's new value is. */
+static uint64
+new_person(const GuardRow *row, const ColumnMap *column)
+{
+	return row->numbers[column->link - row->table->links];
+}
+
+static AuditImage
+image_of(const bytea *envelope, const StringInfoData *rowkey)
+{
+	AuditImage	image = {0};
+
+	image.rowkey = (uint8 *) rowkey->data;
+	image.rowkeylen = rowkey->len;
+	image.envelope = (uint8 *) VARDATA_ANY(envelope);
+	image.envelopelen = VARSIZE_ANY_EXHDR(envelope);
+	return image;
+}
+
+/* The persons of OLD that have nothing of the row any more, or not all. */
+static void
+tell_losers(GuardRow *row, const char *purpose)
+{
+	int			i;
+
+	if (row->old == NULL)
+		return;
+	if (guard_old_person(row) != row->numbers[0])
+		audit_touch(row->table, NULL, guard_old_person(row), AUDIT_LOSE, purpose);
+	for (i = 0; row->table->nlinks > 1 && i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+		uint64		person = guard_old_column_person(row, column->via, column->category);
+
+		if (person != new_person(row, column))
+			audit_touch(row->table, column, person, AUDIT_LOSE, purpose);
+	}
+}
+
+/* The row, with what was set and what it is now, to those who want to know. */
+static void
+tell_audit(GuardRow *row, bool *set, const bytea *sealed, const StringInfo rowkey)
+{
+	const char *purpose = policy_purpose(policy_session());
+	AuditImage	before;
+	AuditImage	after;
+	AuditSet	persons = {0};
+	bool		any = false;
+	int			i;
+
+	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE, purpose);
+	tell_losers(row, purpose);
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+
+		if (!set[i])
+			continue;
+		any = true;
+		audit_touch(row->table, column, new_person(row, column), AUDIT_WRITE, purpose);
+		if (new_person(row, column) != 0)
+			audit_set_add(&persons, new_person(row, column));
+		if (row->old != NULL && guard_old_column_person(row, column->via, column->category) != 0)
+			audit_set_add(&persons, guard_old_column_person(row, column->via, column->category));
+	}
+	if (!any || !row->table->history || row->insert || row->old == NULL)
+		return;
+	before = image_of(row->old, &row->old_rowkey);
+	after = image_of(sealed, rowkey);
+	audit_change(row->table, purpose, set, &before, &after, &persons);
+}
+
 static HeapTuple
 store_sealed(GuardRow *row, int form)
 {
@@ -687,8 +763,12 @@ store_sealed(GuardRow *row, int form)
 	uint64		expected = 0;
 	bytea	   *sealed;
 	bool		new = row->insert && row->old == NULL;
+	bool	   *set = palloc(sizeof(bool) * Max(row->table->ncolumns, 1));
+	StringInfoData rowkey;
 	int			i;
 
+	for (i = 0; i < row->table->ncolumns; i++)
+		set[i] = row->states[i] == ROW_SET;
 	/* what is kept of a row that was not sealed is sealed now */
 	for (i = 0; row->old == NULL && i < row->table->ncolumns; i++)
 		if (row->states[i] == ROW_KEEP)
@@ -714,8 +794,10 @@ store_sealed(GuardRow *row, int form)
 	else if (!row->insert && row->old != NULL &&
 			 row->numbers[0] != guard_old_person(row))
 		row->news.relink = true;
-	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE,
-				policy_purpose(policy_session()));
+	initStringInfo(&rowkey);
+	if (row->table->history)
+		row_key(row->table, row->values, row->isnull, &rowkey);
+	tell_audit(row, set, sealed, &rowkey);
 	return guard_finish_row(row, sealed);
 }
 
@@ -762,7 +844,11 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	else if (row.leaves)
 		row.news.relink = true; /* it arrived sealed: maybe another person's */
 	if (row.leaves)
+	{
 		move_note(row.rel, row.table, result, row.news);
+		left_relid = RelationGetRelid(row.rel);
+		left_tid = trigger->tg_trigtuple->t_self;
+	}
 	/* of a row that stays, ~gdpr_relink takes care */
 	else if (row.news.relink && (row.insert || row.moved))
 		subject_relink_later(row.table, row.rel, row.values, row.isnull);
@@ -812,6 +898,36 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
+/* A deleted row of a table that keeps its history */
+static void
+tell_deleted(TriggerData *trigger, TableMap *table, const bytea *envelope)
+{
+	const uint8 *buf = (uint8 *) VARDATA_ANY(envelope);
+	size_t		len = VARSIZE_ANY_EXHDR(envelope);
+	bool	   *all = palloc(sizeof(bool) * Max(table->ncolumns, 1));
+	AuditImage	none = {0};
+	AuditImage	before;
+	AuditSet	persons = {0};
+	StringInfoData rowkey;
+	Datum	   *values;
+	bool	   *isnull;
+	int			i;
+
+	guard_deform(trigger->tg_relation, trigger->tg_trigtuple, &values, &isnull);
+	initStringInfo(&rowkey);
+	row_key(table, values, isnull, &rowkey);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		uint64		person = reveal_person(&table->columns[i], buf, len);
+
+		all[i] = true;
+		if (person != 0)
+			audit_set_add(&persons, person);
+	}
+	before = image_of(envelope, &rowkey);
+	audit_change(table, policy_purpose(policy_session()), all, &before, &none, &persons);
+}
+
 /*
  * gdpr.guard_delete() RETURNS trigger: BEFORE DELETE
  */
@@ -841,5 +957,11 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 								(uint8 *) VARDATA_ANY(envelope),
 								VARSIZE_ANY_EXHDR(envelope), forgotten);
 	audit_touch(table, NULL, person, AUDIT_WRITE, policy_purpose(policy_session()));
+	/* PostgreSQL deletes, too, what an UPDATE has moved to another partition */
+	if (left_relid == RelationGetRelid(trigger->tg_relation) &&
+		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self))
+		left_relid = InvalidOid;
+	else if (table->history && guard_mode().task != GUARD_FORGET)
+		tell_deleted(trigger, table, envelope);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "audit.h"
 #include "codec.h"
 #include "compat.h"
 #include "crypto.h"
@@ -230,6 +231,7 @@ gdpr_open_note(PG_FUNCTION_ARGS)
 	crypto_wipe(key, sizeof(key));
 	if (!ok)
 		damaged_note(PG_GETARG_DATUM(0));
+	audit_touch_own("gdpr.note", TextDatumGetCString(PG_GETARG_DATUM(0)), segment.number);
 	PG_TRY();
 	{
 		result = decode_note(plain, segment.len, header.encoding,

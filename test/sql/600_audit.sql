@@ -47,7 +47,7 @@ CREATE FUNCTION au.records(OUT command text, OUT role text, OUT purpose text, OU
     SELECT l.command, l.role, l.purpose, l.relation, array_to_string(l.columns, ','), array_to_string(l.actions, ','), l.rows,
            (SELECT string_agg(n.id::text, ',' ORDER BY n.id) FROM au.number n WHERE l.subjects @> n.number), l.failed,
            coalesce(l.outcome, (SELECT e.outcome FROM new e WHERE e.kind = 'end' AND e.transaction = l.transaction))
-    FROM new l WHERE l.kind = 'access' AND l.actor IS DISTINCT FROM current_setting('gdpr.actor') AND l.command <> 'CALL' ORDER BY l.record
+    FROM new l WHERE l.kind = 'access' AND l.actor IS DISTINCT FROM current_setting('gdpr.actor') AND l.command <> 'CALL' AND l.relation NOT LIKE 'gdpr.%' ORDER BY l.record
 $$;
 CALL au.wait(); SELECT count(*) > 0 AS before FROM au.records();
 RESET gdpr.actor;
@@ -75,6 +75,7 @@ SET ROLE au_app; SET gdpr.purpose = 'sales';
 INSERT INTO au.person VALUES (30, 'p30', 'Name 30', 0);
 UPDATE au.person SET name = 'New' WHERE id = 13;
 UPDATE au.person SET name = 'New' WHERE id = 14 RETURNING email;
+UPDATE au.orders SET person_id = 18 WHERE id = 16; -- of 17 before
 DELETE FROM au.person WHERE id = 30 RETURNING name;
 COPY au.orders FROM STDIN (FORMAT csv);
 100,15,Elsewhere
@@ -153,6 +154,14 @@ SELECT * FROM gdpr.verify_audit(:digest, :'hash');
 SELECT problem FROM gdpr.verify_audit(:digest, sha256('x'));
 SELECT first_record = :digest + 1 AS that, problem FROM gdpr.verify_audit(:digest + 1, :'hash');
 SELECT * FROM gdpr.verify_audit(:digest);
+-- some blocks, small ones are merged now and then
+CREATE PROCEDURE au.make_blocks() LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE (SELECT count(*) FROM gdpr.audit_block) NOT BETWEEN 5 AND 10 LOOP
+        CALL au.wait();
+    END LOOP;
+END $$;
+CALL au.make_blocks(); RESET gdpr.actor;
 CREATE TABLE au.digest AS SELECT record AS digest, hash FROM gdpr.audit_digest();
 CREATE FUNCTION au.tampered(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
@@ -169,9 +178,30 @@ SELECT au.tampered($$UPDATE gdpr.audit_chain SET hash = set_byte(hash, 0, get_by
 SELECT au.tampered($$DELETE FROM gdpr.audit_chain WHERE first_record = (SELECT min(first_record) FROM gdpr.audit_chain WHERE first_record > 1)$$) AS deleted;
 SELECT au.tampered($$UPDATE gdpr.audit_block b SET content = o.content FROM gdpr.audit_block o
     WHERE b.first_record = 1 AND o.first_record = (SELECT min(first_record) FROM gdpr.audit_block WHERE first_record > 1)$$) AS exchanged;
-SELECT au.tampered($$DELETE FROM gdpr.audit_chain WHERE first_record = (SELECT max(first_record) FROM gdpr.audit_chain)$$) AS last_deleted;
+SELECT au.tampered($$DELETE FROM gdpr.audit_chain WHERE first_record + records > (SELECT digest FROM au.digest)$$) AS last_deleted;
 SELECT au.tampered($$DELETE FROM gdpr.audit_block WHERE first_record = 1$$) AS block_deleted;
 SELECT au.tampered($$INSERT INTO gdpr.audit_block SELECT month, 1000000, records, first_at, last_at, persons, content FROM gdpr.audit_block LIMIT 1$$) AS inserted;
+-- whatever blocks it is cut into, a digest of any record holds
+DO $$
+DECLARE
+    h bytea := decode(repeat('00', 32), 'hex');
+    n bigint := 1;
+    b record;
+BEGIN
+    FOR b IN SELECT * FROM gdpr.audit_block ORDER BY first_record LIMIT 20 LOOP
+        FOR i IN 1 .. b.records LOOP
+            IF EXISTS (SELECT FROM gdpr.verify_audit(n, gdpr.audit_hash(h, b.content, i))) THEN
+                RAISE 'record % does not verify', n;
+            END IF;
+            n := n + 1;
+        END LOOP;
+        h := gdpr.audit_hash(h, b.content);
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM gdpr.verify_audit(n - 2, h)) THEN
+        RAISE 'any digest will do';
+    END IF;
+END $$;
+SELECT count(*) < 32 AS small_blocks_were_merged FROM gdpr.audit_block;
 -- a month that is dropped
 SELECT au.tampered(format('DROP TABLE gdpr.%I', c.relname)) AS dropped FROM pg_class c WHERE c.relname ~ '^audit_block_\d+_\d+$';
 
