@@ -40,6 +40,9 @@ typedef struct QueueDatabase
 	pg_atomic_uint64 stored;	/* up to here all is stored; 0: not known */
 	pg_atomic_uint64 tried;		/* when a worker was started that has stored
 								 * nothing yet; 0: none */
+	pg_atomic_uint32 undigested;	/* may there be records without a digest? */
+	pg_atomic_uint64 digested_at;	/* when the last was tried; 0: never */
+	pg_atomic_uint64 digest;	/* its record */
 	XLogRecPtr	since;			/* when the entry was made */
 } QueueDatabase;
 
@@ -78,6 +81,9 @@ reset_entry(QueueDatabase *entry, Oid database)
 	pg_atomic_init_u32(&entry->putting, 0);
 	pg_atomic_init_u64(&entry->put, 0);
 	pg_atomic_init_u64(&entry->tried, 0);
+	pg_atomic_init_u32(&entry->undigested, 0);
+	pg_atomic_init_u64(&entry->digested_at, 0);
+	pg_atomic_init_u64(&entry->digest, 0);
 	/* of a database that was made since, there is nothing from before */
 	pg_atomic_init_u64(&entry->stored, OidIsValid(database) &&
 					   pg_atomic_read_u32(&shared->visited) != 0 ? entry->since : 0);
@@ -249,6 +255,39 @@ audit_queue_launcher(Latch *latch)
 	shared->launcher = latch;
 }
 
+static bool
+digest_is_due(QueueDatabase *entry)
+{
+	return guc_digest_command[0] != '\0' &&
+		pg_atomic_read_u32(&entry->undigested) != 0 &&
+		TimestampDifferenceExceeds((TimestampTz) pg_atomic_read_u64(&entry->digested_at),
+								   GetCurrentTimestamp(), guc_digest_interval * 1000);
+}
+
+bool
+audit_queue_digest_due(void)
+{
+	return digest_is_due(own_entry());
+}
+
+uint64
+audit_queue_last_digest(void)
+{
+	return pg_atomic_read_u64(&own_entry()->digest);
+}
+
+void
+audit_queue_digested(uint64 record, bool done)
+{
+	QueueDatabase *entry = own_entry();
+
+	pg_atomic_write_u64(&entry->digested_at, (uint64) GetCurrentTimestamp());
+	if (!done)
+		return;
+	pg_atomic_write_u64(&entry->digest, record);
+	pg_atomic_write_u32(&entry->undigested, 0);
+}
+
 List *
 audit_queue_unserved(void)
 {
@@ -261,7 +300,7 @@ audit_queue_unserved(void)
 		QueueDatabase *entry = &shared->databases[i];
 
 		if (OidIsValid(entry->database) &&
-			pg_atomic_read_u32(&entry->waiting) != 0 &&
+			(pg_atomic_read_u32(&entry->waiting) != 0 || digest_is_due(entry)) &&
 			pg_atomic_read_u32(&entry->served) == 0 &&
 			TimestampDifferenceExceeds((TimestampTz) pg_atomic_read_u64(&entry->tried), now, guc_worker_naptime))
 		{
@@ -403,6 +442,7 @@ void
 audit_queue_stored(XLogRecPtr up_to)
 {
 	taken = false;
+	pg_atomic_write_u32(&own_entry()->undigested, 1);
 	pg_atomic_write_u64(&own_entry()->tried, 0);
 	raise_to(&own_entry()->stored, up_to);
 }

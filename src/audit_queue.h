@@ -65,4 +65,12 @@ extern bool audit_queue_take(void);
 extern XLogRecPtr audit_queue_known(void);
 extern void audit_queue_stored(XLogRecPtr up_to);
 
+/*
+ * In a worker: is it time for another digest (of the launcher, a worker for it)?
+ * The record of the last one; one was made, or tried.
+ */
+extern bool audit_queue_digest_due(void);
+extern uint64 audit_queue_last_digest(void);
+extern void audit_queue_digested(uint64 record, bool done);
+
 #endif							/* GDPR_AUDIT_QUEUE_H */

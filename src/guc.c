@@ -37,6 +37,8 @@ bool		guc_physical = false;
 bool		guc_allow_plaintext_copies = false;
 int			guc_audit_max_lag = 1024;
 int			guc_audit_lag_timeout = 10000;
+char	   *guc_digest_command = NULL;
+int			guc_digest_interval = 60;
 int			guc_worker_naptime = 5000;
 int			guc_max_subjects_per_statement = -1;
 
@@ -267,6 +269,29 @@ guc_init(void)
 							INT_MAX,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	/*
+	 * A DBA can write the whole trail anew, with its hashes, but not what has
+	 * left the machine before.
+	 */
+	DefineCustomStringVariable("gdpr.digest_command",
+							   "Shell command that takes digests of the audit trail to another system.",
+							   "It gets a line of JSON on its standard input. Empty: none.",
+							   &guc_digest_command,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("gdpr.digest_interval",
+							"Time between two runs of gdpr.digest_command for a database, while its audit trail grows.",
+							NULL,
+							&guc_digest_interval,
+							60,
+							1,
+							INT_MAX / 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 
 	/* For reports on a standby, where it is known otherwise who reads. */

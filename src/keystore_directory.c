@@ -15,12 +15,8 @@
 
 #include <ctype.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/stringinfo.h"
@@ -29,6 +25,7 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "command.h"
 #include "crypto.h"
 #include "errors.h"
 #include "guc.h"
@@ -66,8 +63,6 @@ typedef struct DirectoryProblem
 static char directory[MAXPGPATH];	/* resolved, "" until it is in use */
 static int	lock_fd = -1;
 static DirectoryProblem startup_problem;
-
-extern char **environ;
 
 /* Is inner the same as outer, or below it?  Both resolved. */
 static bool
@@ -424,122 +419,38 @@ expand_command(const char *command, const char *id, uint32 version)
 	return buf.data;
 }
 
-/*
- * Starts the command in a process group of its own, so that all of it can be
- * ended on timeout or cancel.  Its standard error is the server's log.
- */
-static pid_t
-start_command(const char *command, int *output)
-{
-	char	   *argv[] = {"sh", "-c", unconstify(char *, command), NULL};
-	int			fds[2];
-	pid_t		pid;
-	int			err;
-	sigset_t	none;
-	sigset_t	standard;
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-
-	if (pipe(fds) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create pipe for the key command: %m")));
-
-	sigemptyset(&none);
-	sigfillset(&standard);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-	posix_spawn_file_actions_addclose(&actions, fds[0]);
-	posix_spawn_file_actions_addclose(&actions, fds[1]);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP |
-							 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &standard);
-	err = posix_spawn(&pid, "/bin/sh", &actions, &attr, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attr);
-	close(fds[1]);
-	if (err != 0)
-	{
-		close(fds[0]);
-		errno = err;
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
-				 errmsg("could not start the key command: %m")));
-	}
-	*output = fds[0];
-	return pid;
-}
-
-/* Reads until the command closes its output; false: it printed too much. */
-static bool
-read_command(int fd, char *buf, size_t size, size_t *len)
-{
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   KEY_COMMAND_SECONDS * 1000);
-
-	*len = 0;
-	for (;;)
-	{
-		struct pollfd ready = {.fd = fd,.events = POLLIN};
-		ssize_t		n;
-
-		CHECK_FOR_INTERRUPTS();
-		if (GetCurrentTimestamp() > deadline)
-			ereport(ERROR,
-					(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
-					 errmsg("key command did not finish within %d seconds", KEY_COMMAND_SECONDS),
-					 errhint("Run the command of gdpr.keystore_key_command by hand as the server's user.")));
-		if (poll(&ready, 1, 100) <= 0)
-			continue;
-		n = read(fd, buf + *len, size - *len);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n <= 0)
-			return n == 0;
-		*len += n;
-		if (*len == size)
-			return false;
-	}
-}
-
 static void
 run_key_command(const char *id, uint32 version, uint8 kek[CRYPTO_KEY_BYTES])
 {
 	char	   *command = expand_command(guc_keystore_key_command, id, version);
 	char		buf[HEX_KEY_LENGTH + 16];
 	size_t		len = 0;
-	volatile bool fine = false;
-	int			status = 0;
-	int			fd;
-	pid_t		pid = start_command(command, &fd);
+	bool		fine;
+	int			status;
 
 	PG_TRY();
 	{
-		fine = read_command(fd, buf, sizeof(buf), &len);
-		close(fd);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			CHECK_FOR_INTERRUPTS();
-		if (!fine)
-			crypto_wipe(buf, sizeof(buf));
+		status = command_run(command, NULL, KEY_COMMAND_SECONDS, buf, sizeof(buf), &len);
 	}
 	PG_CATCH();
 	{
 		crypto_wipe(buf, sizeof(buf));
-		close(fd);
-		kill(-pid, SIGKILL);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 
-	fine = fine && status == 0 && parse_kek(buf, len, kek);
+	fine = status == 0 && len < sizeof(buf) && parse_kek(buf, len, kek);
 	crypto_wipe(buf, sizeof(buf));
 	pfree(command);
+	if (status == COMMAND_NOT_STARTED)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
+				 errmsg("could not start the key command: %m")));
+	if (status == COMMAND_TIMED_OUT)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),
+				 errmsg("key command did not finish within %d seconds", KEY_COMMAND_SECONDS),
+				 errhint("Run the command of gdpr.keystore_key_command by hand as the server's user.")));
 	if (status != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_KEYSTORE_UNAVAILABLE),

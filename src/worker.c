@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
+#include "audit_digest.h"
 #include "audit_log.h"
 #include "audit_queue.h"
 #include "audit_wal.h"
@@ -70,6 +71,15 @@ worker_init(void)
 	strlcpy(worker.bgw_name, "gdpr launcher", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "gdpr launcher", sizeof(worker.bgw_type));
 	RegisterBackgroundWorker(&worker);
+}
+
+static void
+reload(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
 }
 
 /* Stores what waits of the audit trail. */
@@ -166,16 +176,19 @@ gdpr_audit_main(Datum arg)
 	pgstat_report_activity(STATE_RUNNING, "storing the audit trail");
 	(void) audit_queue_take();
 	store_audit();
+	audit_digest_publish();
 	while (idle < AUDIT_PAUSES)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 AUDIT_PAUSE, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		reload();
 		idle++;
 		if (audit_queue_take())
 		{
 			store_audit();
+			audit_digest_publish();
 			idle = 0;
 		}
 	}
@@ -441,11 +454,7 @@ gdpr_launcher_main(Datum arg)
 		long		pause;
 
 		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		reload();
 
 		MemoryContextSwitchTo(context);
 		if (recovering && !RecoveryInProgress())

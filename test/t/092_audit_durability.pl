@@ -213,6 +213,56 @@ ok(comes_true($node, 'crm', q{(SELECT pg_current_wal_lsn() - restart_lsn < 40000
 is($node->safe_psql('crm', "SELECT count(*) FROM gdpr.audit_log WHERE kind = 'gap'"), 0, 'in all this, no gap');
 is($node->safe_psql('crm', 'SELECT count(*) FROM gdpr.verify_audit()'), 0, 'and the chain holds');
 
+# ---------- digests, to another place ----------
+
+my $vault = $node->basedir . '/vault';
+my $digests = "$vault/digests";
+mkdir $vault;
+$node->safe_psql('postgres', qq{ALTER SYSTEM SET gdpr.digest_command = 'cat >>$digests'; ALTER SYSTEM SET gdpr.digest_interval = 1; SELECT pg_reload_conf()});
+
+sub digests
+{
+	my ($expected) = @_;
+
+	for (1 .. 200)
+	{
+		my @lines = -e $digests ? split(/\n/, slurp_file($digests)) : ();
+		return @lines if @lines >= $expected;
+		select(undef, undef, undef, 0.1);
+	}
+	return;
+}
+
+read_as('digest', 1);
+like((digests(1))[0], qr/^\{"database" : "crm", "system" : "\d+", "at" : "[^"]+", "record" : \d+, "hash" : "[0-9a-f]{64}"\}$/, 'a digest leaves the server');
+read_as('digest', 2);
+my @lines = digests(2);
+cmp_ok(scalar(@lines), '>=', 2, 'and the next');
+my @verified = map { $node->safe_psql('crm', "SELECT count(*) FROM gdpr.verify_audit(('$_'::json->>'record')::bigint, decode('$_'::json->>'hash', 'hex'))") } @lines[0, 1];
+is("@verified", '0 0', 'the trail agrees with them');
+# somebody writes the whole trail anew, with right hashes
+is($node->safe_psql('crm', q{
+	BEGIN;
+	UPDATE gdpr.audit_block SET content = overlay(content PLACING '\x00'::bytea FROM 5) WHERE first_record = 1;
+	DO $$ DECLARE c record; h bytea := decode(repeat('00', 32), 'hex'); BEGIN
+		FOR c IN SELECT b.first_record, b.content FROM gdpr.audit_block b ORDER BY 1 LOOP
+			h := gdpr.audit_hash(h, c.content);
+			UPDATE gdpr.audit_chain SET hash = h WHERE first_record = c.first_record;
+		END LOOP;
+	END $$;
+	SELECT count(*) FROM gdpr.verify_audit();} . "SELECT problem FROM gdpr.verify_audit(('$lines[0]'::json->>'record')::bigint, decode('$lines[0]'::json->>'hash', 'hex')); ROLLBACK"),
+	"0\nthe digest is another", 'a trail that was written anew is consistent, but for the digest');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET gdpr.digest_command = 'echo complaint >&2; exit 3'; SELECT pg_reload_conf()});
+read_as('digest', 3);
+ok(find_in_log($node, qr/digest command failed: child process exited with exit code 3/), 'a command that fails is a warning');
+$node->safe_psql('postgres', qq{ALTER SYSTEM SET gdpr.digest_command = 'sleep 1000'; SELECT pg_reload_conf()});
+is(read_as('digest', 4), 'Name-4-Zwart', 'one that hangs holds nobody up');
+is(records('digest', 4), 4, 'nor the trail');
+$node->safe_psql('postgres', qq{ALTER SYSTEM SET gdpr.digest_command = 'cat >>$digests'; SELECT pg_reload_conf()});
+digests(@lines + 1);
+is($node->safe_psql('crm', "SELECT count(*) FROM gdpr.verify_audit(('$_'::json->>'record')::bigint, decode('$_'::json->>'hash', 'hex'))"), 0, 'later it is made up for') for (digests(@lines + 1))[-1];
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET gdpr.digest_command; SELECT pg_reload_conf()});
+
 # A database that is dropped with what waits of it
 $node->safe_psql('postgres', 'CREATE DATABASE gone TEMPLATE crm');
 my $gone = open_session($node, 'gone');
