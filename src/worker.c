@@ -173,6 +173,10 @@ gdpr_audit_main(Datum arg)
 											  BGWORKER_BYPASS_ALLOWCONN);
 	if (!audit_queue_serve())
 		proc_exit(0);
+#ifdef USE_LZ4
+	/* blocks compress almost as well, and ten times faster */
+	SetConfigOption("default_toast_compression", "lz4", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
 	pgstat_report_activity(STATE_RUNNING, "storing the audit trail");
 	(void) audit_queue_take();
 	store_audit();
