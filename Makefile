@@ -121,7 +121,7 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run test/bench/decision test/bench/instructions test/fuzz/run || status=1; \
+			test/demo/run test/bench/run test/bench/decision test/bench/audit test/bench/instructions test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
@@ -130,7 +130,7 @@ endif
 
 # MAKEFLAGS would carry this make's PG_CONFIG into the build against the
 # private copy; test/setup hands on what it knows.
-export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH FORGOTTEN ONLY KEEP SANITIZE
+export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH FORGOTTEN RECORDS ONLY KEEP SANITIZE
 SETUP = @exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup
 
 demo:
@@ -141,7 +141,8 @@ test:
 
 bench:
 	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/run
-	$(SETUP) test/bench/decision
+	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/decision
+	$(SETUP) test/bench/audit
 
 instructions:
 	$(SETUP) test/bench/instructions
