@@ -304,7 +304,7 @@ audit_summary(const uint8 *content, size_t contentlen)
 	{
 		AuditRecord record;
 
-		if (!audit_record_decode(bytes + SALT_BYTES, len - SALT_BYTES, &record))
+		if (!audit_record_skim(bytes + SALT_BYTES, len - SALT_BYTES, &record))
 			continue;
 		for (i = 0; i < record.persons.count; i++)
 		{

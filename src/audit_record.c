@@ -4,10 +4,11 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bswap.h"
+
 #include "audit_record.h"
 #include "varint.h"
 
-#define RECORD_VERSION	1
 #define FLAG_FAILED		0x80	/* beside what was done */
 
 typedef struct Reader
@@ -45,10 +46,9 @@ put_image(StringInfo out, const AuditImage *image)
 static void
 put_time(StringInfo out, TimestampTz at)
 {
-	int			i;
+	uint64		value = pg_hton64((uint64) at);
 
-	for (i = 56; i >= 0; i -= 8)
-		appendStringInfoCharMacro(out, (char) ((uint64) at >> i));
+	appendBinaryStringInfo(out, (char *) &value, sizeof(value));
 }
 
 static void
@@ -72,7 +72,7 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 {
 	ListCell   *lc;
 
-	appendStringInfoCharMacro(out, RECORD_VERSION);
+	appendStringInfoCharMacro(out, AUDIT_RECORD_VERSION);
 	appendStringInfoCharMacro(out, (char) record->kind);
 	appendStringInfoCharMacro(out, (char) record->outcome);
 	put_time(out, record->at);
@@ -131,11 +131,13 @@ static TimestampTz
 take_time(Reader *reader)
 {
 	uint64		value = 0;
-	int			i;
 
-	for (i = 0; i < 8; i++)
-		value = value << 8 | take_byte(reader);
-	return (TimestampTz) value;
+	reader->ok = reader->ok && reader->len - reader->offset >= sizeof(value);
+	if (!reader->ok)
+		return 0;
+	memcpy(&value, reader->buf + reader->offset, sizeof(value));
+	reader->offset += sizeof(value);
+	return (TimestampTz) pg_ntoh64(value);
 }
 
 static const char *
@@ -225,7 +227,7 @@ static void
 take_record(Reader *reader, AuditRecord *record)
 {
 	memset(record, 0, sizeof(*record));
-	reader->ok = take_byte(reader) == RECORD_VERSION;
+	reader->ok = take_byte(reader) == AUDIT_RECORD_VERSION;
 	record->kind = take_byte(reader);
 	record->outcome = take_byte(reader);
 	record->at = take_time(reader);

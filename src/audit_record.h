@@ -16,6 +16,8 @@
 
 #include "audit_set.h"
 
+#define AUDIT_RECORD_VERSION	1	/* the first byte */
+
 typedef enum AuditKind
 {
 	AUDIT_KIND_ACCESS = 1,		/* a statement and a relation */

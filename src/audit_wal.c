@@ -25,6 +25,7 @@
 #include "replication/slot.h"
 #include "storage/lwlock.h"
 
+#include "audit_record.h"
 #include "audit_wal.h"
 #include "compat.h"
 
@@ -36,22 +37,49 @@ static char prefix[] = "gdpr\0audit";
 
 #define SLOT	"gdpr_audit"
 
+/* As base64 */
+static const char *
+encode(const char *record, int *len)
+{
+	int			max = pg_b64_enc_len(*len);
+	char	   *encoded = palloc(max);
+
+	*len = compat_b64_encode((const uint8 *) record, *len, encoded, max);
+	if (*len < 0)
+		elog(ERROR, "could not encode an audit record");
+	return encoded;
+}
+
+/* A record begins with a byte that base64 does not have. */
+static const uint8 *
+decode(const char *message, size_t *len)
+{
+	int			max = pg_b64_dec_len((int) *len);
+	uint8	   *record;
+	int			decoded;
+
+	if (*len == 0 || message[0] == AUDIT_RECORD_VERSION)
+		return (const uint8 *) message;
+	record = palloc(max);
+	decoded = compat_b64_decode(message, (int) *len, record, max);
+	if (decoded < 0)
+		elog(ERROR, "an audit record in the write-ahead log is damaged");
+	*len = (size_t) decoded;
+	return record;
+}
+
 /*
- * LogLogicalMessage(), but for the prefix.  Content is base64: plugins of logical
- * decoding put messages into their output as text.
+ * LogLogicalMessage(), but for the prefix.  With wal_level = logical the content
+ * is base64: plugins of logical decoding put messages into their output as text.
  */
 XLogRecPtr
-audit_wal_put(const char *record, int recordlen)
+audit_wal_put(const char *record, int len)
 {
-	char	   *message = palloc(pg_b64_enc_len(recordlen));
-	int			len = compat_b64_encode((const uint8 *) record, recordlen, message,
-										pg_b64_enc_len(recordlen));
+	const char *message = XLogLogicalInfoActive() ? encode(record, &len) : record;
 	xl_logical_message header;
 	XLogRecPtr	written = XactLastRecEnd;
 	XLogRecPtr	end;
 
-	if (len < 0)
-		elog(ERROR, "could not encode an audit record");
 	header.dbId = MyDatabaseId;
 	header.transactional = false;
 	header.prefix_size = sizeof(prefix);
@@ -59,12 +87,13 @@ audit_wal_put(const char *record, int recordlen)
 	XLogBeginInsert();
 	XLogRegisterData((char *) &header, SizeOfLogicalMessage);
 	XLogRegisterData(prefix, sizeof(prefix));
-	XLogRegisterData(message, len);
+	XLogRegisterData(unconstify(char *, message), len);
 	XLogSetRecordFlags(XLOG_INCLUDE_ORIGIN);
 	end = XLogInsert(RM_LOGICALMSG_ID, XLOG_LOGICAL_MESSAGE);
 	/* a transaction that only reads need not wake the log's writer: ours flushes */
 	XactLastRecEnd = XLogRecPtrIsInvalid(written) ? written : XactLastRecEnd;
-	pfree(message);
+	if (message != record)
+		pfree(unconstify(char *, message));
 	return end;
 }
 
@@ -163,15 +192,13 @@ audit_wal_read(XLogRecPtr from, AuditWalReader callback, void *arg)
 		if (is_ours(reader))
 		{
 			xl_logical_message *found = (xl_logical_message *) XLogRecGetData(reader);
-			uint8	   *record = palloc(pg_b64_dec_len((int) found->message_size));
-			int			len = compat_b64_decode(found->message + found->prefix_size,
-												(int) found->message_size, record,
-												pg_b64_dec_len((int) found->message_size));
+			const char *content = found->message + found->prefix_size;
+			size_t		len = found->message_size;
+			const uint8 *record = decode(content, &len);
 
-			if (len < 0)
-				elog(ERROR, "an audit record in the write-ahead log is damaged");
 			callback(record, len, next, arg);
-			pfree(record);
+			if (record != (const uint8 *) content)
+				pfree(unconstify(uint8 *, record));
 		}
 		CHECK_FOR_INTERRUPTS();
 	}

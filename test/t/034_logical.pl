@@ -29,9 +29,9 @@ my $stored = stored($publisher, 'crm');
 # Decoding, by a role that may see everything
 
 $publisher->safe_psql('crm', "SELECT gdpr.grant_purpose('sales', current_user)");
-$publisher->safe_psql('crm', q{SELECT pg_create_logical_replication_slot('test', 'test_decoding'), pg_create_logical_replication_slot('out', 'pgoutput')});
 $publisher->safe_psql('crm', 'ALTER TABLE crm.comment REPLICA IDENTITY FULL');
 $publisher->safe_psql('crm', "CREATE PUBLICATION crm FOR TABLE $tables, gdpr.tombstone, gdpr.erasure, gdpr.subject_alias");
+$publisher->safe_psql('crm', q{SELECT pg_create_logical_replication_slot('test', 'test_decoding'), pg_create_logical_replication_slot('out', 'pgoutput')});
 
 $publisher->safe_psql('postgres', 'SELECT 1');
 my $schema = "$dumps/schema";
