@@ -66,6 +66,18 @@ reveal_person(const ColumnMap *column, const uint8 *buf, size_t len)
 											 column->category));
 }
 
+/*
+ * Whose value was opened, for the record.  Not simply the person for whom it
+ * was decided: the header can be written by the table's owner, the number that
+ * the value was sealed under cannot.
+ */
+static uint64
+opened_person(uint64 number, uint64 person)
+{
+	number = sealed_person(number);
+	return number == person ? person : alias_person(number);
+}
+
 static PolicyDecision
 decide(PolicyQuestion *question, const ColumnMap *column, uint64 person,
 	   RevealHow how)
@@ -123,7 +135,8 @@ reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 		row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
 					   &number) != ROW_FOUND)
 		return (Datum) 0;
-	return show(question, decision, column, person, number, how, value, isnull);
+	return show(question, decision, column, person,
+				opened_person(number, person), how, value, isnull);
 }
 
 Datum
