@@ -688,7 +688,17 @@ decide_states(GuardRow *row, bool application)
 static uint64
 new_person(const GuardRow *row, const ColumnMap *column)
 {
-	return row->numbers[column->link - row->table->links];
+	int			link = column->link - row->table->links;
+
+	return link == 0 ? row->numbers[0] : alias_person(sealed_person(row->numbers[link]));
+}
+
+/* Whose its old one was. */
+static uint64
+old_person(const GuardRow *row, const ColumnMap *column)
+{
+	return reveal_person(column, (uint8 *) VARDATA_ANY(row->old),
+						 VARSIZE_ANY_EXHDR(row->old));
 }
 
 static AuditImage
@@ -716,7 +726,7 @@ tell_losers(GuardRow *row, const char *purpose)
 	for (i = 0; row->table->nlinks > 1 && i < row->table->ncolumns; i++)
 	{
 		ColumnMap  *column = &row->table->columns[i];
-		uint64		person = guard_old_column_person(row, column->via, column->category);
+		uint64		person = old_person(row, column);
 
 		if (person != new_person(row, column))
 			audit_touch(row->table, column, person, AUDIT_LOSE, purpose);
@@ -746,8 +756,8 @@ tell_audit(GuardRow *row, bool *set, const bytea *sealed, const StringInfo rowke
 		audit_touch(row->table, column, new_person(row, column), AUDIT_WRITE, purpose);
 		if (new_person(row, column) != 0)
 			audit_set_add(&persons, new_person(row, column));
-		if (row->old != NULL && guard_old_column_person(row, column->via, column->category) != 0)
-			audit_set_add(&persons, guard_old_column_person(row, column->via, column->category));
+		if (row->old != NULL && old_person(row, column) != 0)
+			audit_set_add(&persons, old_person(row, column));
 	}
 	if (!any || !row->table->history || row->insert || row->old == NULL)
 		return;
@@ -898,6 +908,18 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
+/* Others whose values were in a row that is deleted */
+static void
+tell_others(const TableMap *table, const uint8 *buf, size_t len)
+{
+	int			i;
+
+	for (i = 0; table->nlinks > 1 && i < table->ncolumns; i++)
+		if (table->columns[i].via != 0)
+			audit_touch(table, &table->columns[i], reveal_person(&table->columns[i], buf, len),
+						AUDIT_LOSE, policy_purpose(policy_session()));
+}
+
 /* A deleted row of a table that keeps its history */
 static void
 tell_deleted(TriggerData *trigger, TableMap *table, const bytea *envelope)
@@ -957,6 +979,7 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 								(uint8 *) VARDATA_ANY(envelope),
 								VARSIZE_ANY_EXHDR(envelope), forgotten);
 	audit_touch(table, NULL, person, AUDIT_WRITE, policy_purpose(policy_session()));
+	tell_others(table, (uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope));
 	/* PostgreSQL deletes, too, what an UPDATE has moved to another partition */
 	if (left_relid == RelationGetRelid(trigger->tg_relation) &&
 		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self))
