@@ -40,6 +40,9 @@
 /* Ranges of persons after which an entry becomes a record and starts anew. */
 #define RANGES_LIMIT	65536
 
+/* How often making the records of a statement may fail. */
+#define MAX_FAILURES	2
+
 PG_FUNCTION_INFO_V1(gdpr_session_statistics);
 
 /* What was done to one relation for one purpose */
@@ -243,20 +246,32 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 		has_open_records = true;
 }
 
-/* What was gathered so far becomes records. */
+/*
+ * What was gathered so far becomes records.  If that fails, it is tried again
+ * when the transaction is aborted, and then no more: an error in there leads to
+ * the next one, and at last to a PANIC.
+ */
 static void
 put_entries(AuditOutcome outcome, bool failed)
 {
+	static int	failures = 0;
 	MemoryContext before;
-	Entry	   *entry;
 
 	if (entries == NULL)
 		return;
+	if (++failures > MAX_FAILURES)
+	{
+		entries = NULL;
+		failures = 0;
+		MemoryContextReset(entries_context);
+		ereport(WARNING, (errmsg("records of the audit trail could not be made, and are lost")));
+		return;
+	}
 	before = MemoryContextSwitchTo(entries_context);
-	for (entry = entries; entry != NULL; entry = entry->next)
-		put_entry(entry, outcome, failed);
+	for (; entries != NULL; entries = entries->next)
+		put_entry(entries, outcome, failed);
 	MemoryContextSwitchTo(before);
-	entries = NULL;
+	failures = 0;
 	MemoryContextReset(entries_context);
 }
 

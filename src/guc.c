@@ -42,6 +42,8 @@ int			guc_digest_interval = 60;
 int			guc_worker_naptime = 5000;
 int			guc_max_subjects_per_statement = -1;
 
+#define RECORDED_BYTES	1000
+
 void
 guc_verify(const char *name, const char *value)
 {
@@ -51,6 +53,19 @@ guc_verify(const char *name, const char *value)
 				 errmsg("the value of %s is not valid in encoding \"%s\" of the database",
 						name, GetDatabaseEncodingName()),
 				 errhint("SET %s again, in this session.", name)));
+}
+
+/*
+ * It is in every record that this session leaves behind: whoever could make that
+ * as long as memory is would read, and have no record made.
+ */
+static bool
+check_recorded(char **newval, void **extra, GucSource source)
+{
+	if (strlen(*newval) <= RECORDED_BYTES)
+		return true;
+	GUC_check_errdetail("It is longer than %d bytes.", RECORDED_BYTES);
+	return false;
 }
 
 /*
@@ -154,7 +169,7 @@ guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   0,
-							   NULL, NULL, NULL);
+							   check_recorded, NULL, NULL);
 
 	/* In an emergency, and at one's own risk: it is recorded. */
 	DefineCustomStringVariable("gdpr.override_reason",
@@ -164,7 +179,7 @@ guc_init(void)
 							   "",
 							   PGC_USERSET,
 							   0,
-							   NULL, NULL, NULL);
+							   check_recorded, NULL, NULL);
 
 	/*
 	 * People may ask where their data comes from, also if it was not from
