@@ -298,13 +298,14 @@ leave_early(Entry *entry)
 }
 
 /*
- * The end of a statement.  Outside of transaction blocks that of the
- * transaction follows, and says how it ended.
+ * The end of a statement, or of a part of its rows (suspended).  Outside of
+ * transaction blocks that of the transaction follows, and says how it ended;
+ * but who fetches a part of the rows may let the other wait.
  */
 static void
-end_statement(bool failed)
+end_statement(bool failed, bool suspended)
 {
-	if (IsTransactionBlock() || IsSubTransaction() || IsInParallelMode())
+	if (suspended || IsTransactionBlock() || IsSubTransaction() || IsInParallelMode())
 		put_entries(AUDIT_OUTCOME_OPEN, failed);
 }
 
@@ -354,6 +355,8 @@ put_end(AuditOutcome outcome, uint32 first_part, uint32 last_part)
 static void
 begin_statement(const char *name, uint64 id)
 {
+	if (nesting == 0)
+		put_entries(AUDIT_OUTCOME_OPEN, false); /* of one before, if no Sync came in between */
 	if (nesting++ > 0)
 		return;
 	statement_count++;
@@ -381,7 +384,7 @@ audit_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 	PG_FINALLY();
 	{
 		if (--nesting == 0)
-			end_statement(failed);
+			end_statement(failed, !failed && count > 0 && query->estate->es_processed >= count);
 	}
 	PG_END_TRY();
 }
@@ -568,7 +571,7 @@ audit_executor_finish(QueryDesc *query)
 	PG_FINALLY();
 	{
 		if (--nesting == 0)
-			end_statement(failed);
+			end_statement(failed, false);
 	}
 	PG_END_TRY();
 }
@@ -598,7 +601,7 @@ audit_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	PG_FINALLY();
 	{
 		if (--nesting == 0)
-			end_statement(failed);
+			end_statement(failed, false);
 	}
 	PG_END_TRY();
 }
@@ -639,7 +642,7 @@ xact_callback(XactEvent event, void *arg)
 		pfree(changed_persons.ranges);
 	memset(&changed_persons, 0, sizeof(changed_persons));
 	transaction = 0;
-	statement_count = 0;
+	statement_count = nesting > 0 ? 1 : 0;	/* a DO or CALL goes on */
 }
 
 /* Numbers of subtransactions only grow: those since its start go with it. */
