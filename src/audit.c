@@ -53,8 +53,10 @@ typedef struct Entry
 	const char *purpose;
 	Oid			role;			/* current_user */
 	const char *role_name;
+	Oid			session_role;
+	const char *session_role_name;
 	const char *actor;
-	const char *override_reason;	/* the first */
+	const char *override_reason;	/* as it is set */
 	uint8		did;
 	int			ncolumns;
 	const char **columns;		/* their names */
@@ -132,9 +134,12 @@ make_entry(int32 table_id, const char *relation, const char *purpose, int ncolum
 	entry->purpose = pstrdup(purpose);
 	entry->role = GetUserId();
 	entry->role_name = role_name(entry->role);
+	entry->session_role = GetSessionUserId();
+	entry->session_role_name = role_name(entry->session_role);
 	guc_verify("gdpr.actor", guc_actor);
 	entry->actor = pstrdup(guc_actor);
-	entry->override_reason = "";
+	guc_verify("gdpr.override_reason", guc_override_reason);
+	entry->override_reason = pstrdup(guc_override_reason);
 	entry->ncolumns = ncolumns;
 	entry->columns = palloc0(sizeof(char *) * Max(ncolumns, 1));
 	entry->persons.context = entries_context;
@@ -158,21 +163,30 @@ make_table_entry(const TableMap *table, const char *purpose)
 	return entry;
 }
 
+/* Is it what is to be recorded with it?  A session can change all of that in one statement. */
+static bool
+fits(const Entry *entry, const TableMap *table, const char *purpose)
+{
+	return entry->table_id == table->id &&
+		entry->ncolumns == table->ncolumns &&
+		entry->role == GetUserId() &&
+		entry->session_role == GetSessionUserId() &&
+		strcmp(entry->purpose, purpose) == 0 &&
+		strcmp(entry->actor, guc_actor) == 0 &&
+		strcmp(entry->override_reason, guc_override_reason) == 0;
+}
+
 /* The entry, as the first of them. */
 static Entry *
 find_entry(const TableMap *table, const char *purpose)
 {
 	Entry	  **link;
-	Oid			role = GetUserId();
 
 	for (link = &entries; *link != NULL; link = &(*link)->next)
 	{
 		Entry	   *entry = *link;
 
-		if (entry->table_id == table->id && entry->role == role &&
-			entry->ncolumns == table->ncolumns &&
-			strcmp(entry->purpose, purpose) == 0 &&
-			strcmp(entry->actor, guc_actor) == 0)
+		if (fits(entry, table, purpose))
 		{
 			*link = entry->next;
 			entry->next = entries;
@@ -220,6 +234,7 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 	int			i;
 
 	fill_session(&record);
+	record.session_role = entry->session_role_name;
 	record.role = entry->role_name;
 	record.statement = statement_count;
 	record.command = command;
@@ -227,7 +242,7 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 	record.query_id = query_id;
 	record.purpose = entry->purpose;
 	record.actor = entry->actor;
-	record.override_reason = entry->override_reason;
+	record.override_reason = entry->did & AUDIT_DID_OVERRIDE ? entry->override_reason : "";
 	record.relation = entry->relation;
 	record.rows = entry->writes;
 	for (i = 0; i < entry->ncolumns; i++)
@@ -429,10 +444,7 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 		counts[action]++;
 	if (action == AUDIT_HIDE || subject == 0)
 		return;
-	if (entry == NULL || entry->table_id != table->id ||
-		entry->ncolumns != table->ncolumns ||
-		entry->role != GetUserId() || strcmp(entry->purpose, purpose) != 0 ||
-		strcmp(entry->actor, guc_actor) != 0)
+	if (entry == NULL || !fits(entry, table, purpose))
 		entry = find_entry(table, purpose);
 	switch (action)
 	{
@@ -443,11 +455,6 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 			entry->did |= AUDIT_DID_MASK;
 			break;
 		case AUDIT_OVERRIDE:
-			if ((entry->did & AUDIT_DID_OVERRIDE) == 0)
-			{
-				guc_verify("gdpr.override_reason", guc_override_reason);
-				entry->override_reason = MemoryContextStrdup(entries_context, guc_override_reason);
-			}
 			entry->did |= AUDIT_DID_OVERRIDE;
 			break;
 		case AUDIT_LOSE:
@@ -473,6 +480,7 @@ audit_touch_own(const char *relation, const char *column, uint64 person)
 
 	for (entry = entries; entry != NULL; entry = entry->next)
 		if (entry->table_id == 0 && entry->role == GetUserId() &&
+			entry->session_role == GetSessionUserId() &&
 			strcmp(entry->relation, relation) == 0 &&
 			strcmp(entry->columns[0], column) == 0 &&
 			strcmp(entry->actor, guc_actor) == 0)
