@@ -433,7 +433,10 @@ add_person(Entry *entry, uint64 person)
 		leave_early(entry);
 }
 
-/* Nobody is told what a row belonged to that has no person. */
+/*
+ * A row that is not sealed yet, while its table is converted, has no person: it
+ * is counted.
+ */
 void
 audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 			AuditAction action, const char *purpose)
@@ -442,7 +445,7 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 
 	if (action < AUDIT_ACTIONS)
 		counts[action]++;
-	if (action == AUDIT_HIDE || subject == 0)
+	if (action == AUDIT_HIDE)
 		return;
 	if (entry == NULL || !fits(entry, table, purpose))
 		entry = find_entry(table, purpose);

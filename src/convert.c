@@ -39,6 +39,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "alias.h"
+#include "audit.h"
 #include "compat.h"
 #include "convert.h"
 #include "errors.h"
@@ -186,11 +188,16 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 		int			att = column->attnum - 1;
 		Datum		value;
 		bool		value_isnull;
+		uint64		number;
 		RowValue	found = row_open_value(column, (uint8 *) VARDATA_ANY(sealed),
 										   VARSIZE_ANY_EXHDR(sealed),
 										   (uint8 *) rowkey.data, rowkey.len,
-										   &value, &value_isnull, NULL);
+										   &value, &value_isnull, &number);
 
+		/* from now on, nobody's reading of it is recorded */
+		if (found == ROW_FOUND)
+			audit_touch(table, column, alias_person(sealed_person(number)),
+						AUDIT_REVEAL, "");
 		if (found != ROW_FOUND && column->notnull)
 			continue;
 		values[att] = value;

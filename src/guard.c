@@ -525,6 +525,7 @@ store_open(GuardRow *row)
 	bool	   *isnull;
 	int			i;
 
+	audit_touch(row->table, NULL, guard_old_person(row), AUDIT_WRITE, policy_purpose(policy_session()));
 	plain_values(row, &values, &isnull);
 	for (i = 0; i < row->table->ncolumns; i++)
 	{
@@ -969,7 +970,10 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 	sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
 						  RelationGetDescr(trigger->tg_relation), &isnull);
 	if (isnull)
+	{
+		audit_touch(table, NULL, 0, AUDIT_WRITE, policy_purpose(policy_session()));
 		return PointerGetDatum(trigger->tg_trigtuple);
+	}
 	envelope = DatumGetByteaPP(sealed);
 	person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
 							   VARSIZE_ANY_EXHDR(envelope));
