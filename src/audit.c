@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "audit_leader.h"
 #include "audit_queue.h"
 #include "audit_record.h"
 #include "compat.h"
@@ -80,6 +81,7 @@ static uint32 statement_count = 0;	/* of this transaction */
 static const char *command = "";	/* outermost */
 static int64 query_id = 0;
 static int	nesting = 0;		/* of queries and utility commands */
+static AuditStatement leaders;	/* in a parallel worker: what it works for */
 
 static ExecutorRun_hook_type prev_executor_run = NULL;
 static ExecutorFinish_hook_type prev_executor_finish = NULL;
@@ -210,7 +212,8 @@ fill_session(AuditRecord *record)
 	record->pid = leader()->pid;
 	record->session_role = session_role;
 	record->application = application_name;
-	record->client = MyProcPort != NULL && MyProcPort->remote_host != NULL ?
+	record->client = IsParallelWorker() ? leaders.client :
+		MyProcPort != NULL && MyProcPort->remote_host != NULL ?
 		MyProcPort->remote_host : "";
 }
 
@@ -256,6 +259,8 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 	(void) audit_set_arrange(&entry->persons);
 	record.persons = entry->persons;
 	put(&record);
+	if (IsParallelWorker())
+		audit_leader_tell(transaction, session_role);
 	has_records = true;
 	if (outcome == AUDIT_OUTCOME_OPEN)
 		has_open_records = true;
@@ -374,9 +379,18 @@ begin_statement(const char *name, uint64 id)
 		put_entries(AUDIT_OUTCOME_OPEN, false); /* of one before, if no Sync came in between */
 	if (nesting++ > 0)
 		return;
+	if (IsParallelWorker())
+	{
+		audit_leader_statement(&leaders);
+		statement_count = leaders.number;
+		command = leaders.command;
+		query_id = leaders.query_id;
+		return;
+	}
 	statement_count++;
 	command = name;
 	query_id = (int64) id;
+	audit_leader_begin(statement_count, command, query_id);
 }
 
 /*
@@ -617,6 +631,19 @@ audit_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	PG_END_TRY();
 }
 
+/* Records of parallel workers do not say how the transaction ended either. */
+static void
+hear_workers(void)
+{
+	uint32		told = audit_leader_told(session_role);
+
+	if (told == 0)
+		return;
+	transaction = told;
+	has_records = true;
+	has_open_records = true;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
@@ -624,6 +651,7 @@ xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			put_entries(AUDIT_OUTCOME_COMMITTED, false);
+			hear_workers();
 			if (has_open_records)
 				put_end(AUDIT_OUTCOME_COMMITTED, 0, 0);
 			return;
@@ -635,7 +663,11 @@ xact_callback(XactEvent event, void *arg)
 			/* what other callbacks touched since */
 			put_entries(AUDIT_OUTCOME_COMMITTED, false);
 			break;
+		case XACT_EVENT_PREPARE:
+			hear_workers();
+			break;
 		case XACT_EVENT_ABORT:
+			hear_workers();
 			/* what was to be committed was not */
 			if (has_records)
 				put_end(AUDIT_OUTCOME_ROLLED_BACK, 0, 0);
@@ -669,6 +701,7 @@ void
 audit_init(void)
 {
 	audit_queue_init();
+	audit_leader_init();
 	entries_context = AllocSetContextCreate(TopMemoryContext, "gdpr audit",
 											ALLOCSET_SMALL_SIZES);
 	prev_executor_run = ExecutorRun_hook;
