@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -66,6 +67,25 @@ persons_datum(const AuditSet *set)
 	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type->rngtype, set->count, ranges));
 }
 
+/*
+ * Anybody can have any bytes read, and names of roles may be from a database of
+ * another encoding: no text may come of it that is none.
+ */
+static Datum
+text_datum(const char *text)
+{
+	char	   *copy;
+	char	   *p;
+
+	if (pg_verifymbstr(text, (int) strlen(text), true))
+		return CStringGetTextDatum(text);
+	copy = pstrdup(text);
+	for (p = copy; *p != '\0'; p++)
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+	return CStringGetTextDatum(copy);
+}
+
 Datum
 audit_texts(List *texts)
 {
@@ -74,7 +94,7 @@ audit_texts(List *texts)
 	ListCell   *lc;
 
 	foreach(lc, texts)
-		items[n++] = CStringGetTextDatum(lfirst(lc));
+		items[n++] = text_datum(lfirst(lc));
 	return PointerGetDatum(construct_array(items, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -108,7 +128,7 @@ set_text(Datum *values, bool *nulls, int column, const char *text)
 {
 	nulls[column] = text[0] == '\0';
 	if (!nulls[column])
-		values[column] = CStringGetTextDatum(text);
+		values[column] = text_datum(text);
 }
 
 static const char *const kind_names[] = {
