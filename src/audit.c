@@ -205,7 +205,7 @@ static void
 fill_session(AuditRecord *record)
 {
 	record->at = GetCurrentTimestamp();
-	record->server_start = PgStartTime;
+	record->server_start = audit_leader_start();
 	record->backend = compat_backend_id(leader());
 	record->transaction = transaction;
 	record->xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());

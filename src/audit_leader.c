@@ -1,7 +1,7 @@
 /*
  * audit_leader.c
- *		What parallel workers need of their leader for their records, and the
- *		other way round, in shared memory.
+ *		What tells of a record whose statement and transaction it is, also in
+ *		parallel workers.
  *
  * A worker's records are on the leader's statement.  And only the leader knows how
  * the transaction ends: it has to say so, also if it opened nothing itself.
@@ -18,6 +18,7 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "audit_leader.h"
 #include "compat.h"
@@ -29,7 +30,13 @@ typedef struct LeaderPlace
 	char		session_role[NAMEDATALEN];
 } LeaderPlace;
 
-static LeaderPlace *places = NULL;
+typedef struct LeaderShared
+{
+	TimestampTz start;
+	LeaderPlace places[FLEXIBLE_ARRAY_MEMBER];
+} LeaderShared;
+
+static LeaderShared *shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -40,12 +47,18 @@ number_of_places(void)
 	return MaxBackends + 1;
 }
 
+static Size
+shared_size(void)
+{
+	return offsetof(LeaderShared, places) + mul_size(number_of_places(), sizeof(LeaderPlace));
+}
+
 static void
 request_shared_memory(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(mul_size(number_of_places(), sizeof(LeaderPlace)));
+	RequestAddinShmemSpace(shared_size());
 }
 
 static void
@@ -57,13 +70,13 @@ startup_shared_memory(void)
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	places = ShmemInitStruct("gdpr audit leaders",
-							 mul_size(number_of_places(), sizeof(LeaderPlace)), &found);
+	shared = ShmemInitStruct("gdpr audit leaders", shared_size(), &found);
 	if (!found)
 	{
-		memset(places, 0, number_of_places() * sizeof(LeaderPlace));
+		memset(shared, 0, shared_size());
+		shared->start = GetCurrentTimestamp();
 		for (i = 0; i < number_of_places(); i++)
-			pg_atomic_init_u32(&places[i].told, 0);
+			pg_atomic_init_u32(&shared->places[i].told, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -77,12 +90,18 @@ audit_leader_init(void)
 	shmem_startup_hook = startup_shared_memory;
 }
 
+TimestampTz
+audit_leader_start(void)
+{
+	return shared->start;
+}
+
 static LeaderPlace *
 place_of(PGPROC *proc)
 {
 	uint32		number = compat_backend_id(proc);
 
-	return number < (uint32) number_of_places() ? &places[number] : NULL;
+	return number < (uint32) number_of_places() ? &shared->places[number] : NULL;
 }
 
 void

@@ -1,12 +1,14 @@
 /*
  * audit_leader.h
- *		What parallel workers need of their leader for their records, and the
- *		other way round, in shared memory.
+ *		What tells of a record whose statement and transaction it is, also in
+ *		parallel workers.
  */
 #ifndef GDPR_AUDIT_LEADER_H
 #define GDPR_AUDIT_LEADER_H
 
 #include "postgres.h"
+
+#include "datatype/timestamp.h"
 
 /* A statement as the client sent it */
 typedef struct AuditStatement
@@ -19,6 +21,12 @@ typedef struct AuditStatement
 
 /* Called once from _PG_init: shared memory. */
 extern void audit_leader_init(void);
+
+/*
+ * When the server started, or restarted after a crash: since then, local
+ * transaction ids are not given twice.
+ */
+extern TimestampTz audit_leader_start(void);
 
 /* Every process: its statement begins. */
 extern void audit_leader_begin(uint32 number, const char *command, int64 query_id);
