@@ -82,6 +82,29 @@ reload(void)
 	ProcessConfigFile(PGC_SIGHUP);
 }
 
+/*
+ * Connects to a database.  What its owner has set for its sessions is not to keep
+ * a worker from its work.
+ */
+static void
+connect_to(Oid database, uint32 flags)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"lock_timeout", "0"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_tablespace", ""},
+		{"default_table_access_method", "heap"},
+	};
+	int			i;
+
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, flags);
+	for (i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 /* Stores what waits of the audit trail. */
 static void
 store_audit(void)
@@ -108,7 +131,7 @@ gdpr_worker_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	connect_to(DatumGetObjectId(arg), 0);
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -144,8 +167,7 @@ gdpr_asking_main(Datum arg)
 	memcpy(&question, MyBgworkerEntry->bgw_extra, sizeof(Question));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
-											  BGWORKER_BYPASS_ALLOWCONN);
+	connect_to(DatumGetObjectId(arg), BGWORKER_BYPASS_ALLOWCONN);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	claims = OidIsValid(get_extension_oid("gdpr", true)) &&
@@ -169,8 +191,7 @@ gdpr_audit_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
-											  BGWORKER_BYPASS_ALLOWCONN);
+	connect_to(DatumGetObjectId(arg), BGWORKER_BYPASS_ALLOWCONN);
 	if (!audit_queue_serve())
 		proc_exit(0);
 #ifdef USE_LZ4
