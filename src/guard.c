@@ -729,7 +729,7 @@ tell_losers(GuardRow *row, const char *purpose)
 		ColumnMap  *column = &row->table->columns[i];
 		uint64		person = old_person(row, column);
 
-		if (person != new_person(row, column))
+		if (person != new_person(row, column) || row->states[i] == ROW_ERASE)
 			audit_touch(row->table, column, person, AUDIT_LOSE, purpose);
 	}
 }

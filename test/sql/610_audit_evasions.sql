@@ -79,7 +79,8 @@ CREATE FUNCTION ev.records(OUT command text, OUT session text, OUT role text, OU
                (SELECT nullif(sum(upper(r) - lower(r)) - (SELECT count(*) FROM ev.number n WHERE l.subjects @> n.number), 0) FROM unnest(l.subjects) r)),
            l.failed, coalesce(l.outcome, (SELECT e.outcome FROM new e WHERE e.kind = 'end' AND e.transaction = l.transaction)),
            concat_ws(' ', l.actor, l.override_reason)
-    FROM new l WHERE l.kind = 'access' AND l.actor IS DISTINCT FROM current_setting('gdpr.actor') AND l.command <> 'CALL' ORDER BY l.record
+    FROM new l WHERE l.kind = 'access' AND l.actor IS DISTINCT FROM current_setting('gdpr.actor') AND l.command <> 'CALL'
+        AND l.relation <> 'gdpr.audit_log' ORDER BY l.record
 $$;
 \set records 'RESET ROLE; CALL ev.wait(); RESET gdpr.actor; SELECT * FROM ev.records(); SET ROLE ev_app; SET gdpr.purpose = sales;'
 \set owner 'RESET ROLE; SET ROLE ev_owner;'
