@@ -31,7 +31,8 @@ extern void audit_block_scan(const uint8 *content, size_t len,
 
 extern void audit_warn_unreadable(int64 record);
 
-/* Names as text[]; those of what was done (audit_read.c). */
+/* Of a record: a text, texts as text[]; what was done (audit_read.c). */
+extern Datum audit_text(const char *text);
 extern Datum audit_texts(List *texts);
 extern List *audit_actions(uint8 did);
 

@@ -148,7 +148,7 @@ set_text(Datum *value, bool *isnull, const char *text)
 {
 	*isnull = text[0] == '\0';
 	if (!*isnull)
-		*value = CStringGetTextDatum(text);
+		*value = audit_text(text);
 }
 
 enum

@@ -71,8 +71,8 @@ persons_datum(const AuditSet *set)
  * Anybody can have any bytes read, and names of roles may be from a database of
  * another encoding: no text may come of it that is none.
  */
-static Datum
-text_datum(const char *text)
+Datum
+audit_text(const char *text)
 {
 	char	   *copy;
 	char	   *p;
@@ -94,7 +94,7 @@ audit_texts(List *texts)
 	ListCell   *lc;
 
 	foreach(lc, texts)
-		items[n++] = text_datum(lfirst(lc));
+		items[n++] = audit_text(lfirst(lc));
 	return PointerGetDatum(construct_array(items, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -128,7 +128,7 @@ set_text(Datum *values, bool *nulls, int column, const char *text)
 {
 	nulls[column] = text[0] == '\0';
 	if (!nulls[column])
-		values[column] = text_datum(text);
+		values[column] = audit_text(text);
 }
 
 static const char *const kind_names[] = {
