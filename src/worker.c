@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -24,6 +25,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -105,6 +107,21 @@ connect_to(Oid database, uint32 flags)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/*
+ * Is there the extension, and does it stay until the end of the transaction?  Who
+ * drops it locks it first, and then its tables in any order.
+ */
+static bool
+keep_extension(void)
+{
+	Oid			extension = get_extension_oid("gdpr", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid("gdpr", true) == extension;
+}
+
 /* Stores what waits of the audit trail. */
 static void
 store_audit(void)
@@ -113,10 +130,12 @@ store_audit(void)
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (OidIsValid(get_extension_oid("gdpr", true)))
+	if (keep_extension())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
 		stored = audit_log_store();
-	PopActiveSnapshot();
+		PopActiveSnapshot();
+	}
 	CommitTransactionCommand();
 	audit_queue_stored(stored);
 }
