@@ -18,6 +18,10 @@ CREATE FUNCTION gdpr.guard_delete() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_guard_delete';
 COMMENT ON FUNCTION gdpr.guard_delete() IS 'BEFORE DELETE row trigger of a protected table: rows of restricted persons stay';
 REVOKE ALL ON FUNCTION gdpr.guard_delete() FROM PUBLIC;
+CREATE FUNCTION gdpr.audit_truncate(relation regclass) RETURNS void
+    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_audit_truncate';
+COMMENT ON FUNCTION gdpr.audit_truncate(regclass) IS 'leaves a record in the audit trail: all rows of a table are removed, whose is not said';
+REVOKE ALL ON FUNCTION gdpr.audit_truncate(regclass) FROM PUBLIC;
 CREATE FUNCTION gdpr.guard_truncate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -35,6 +39,7 @@ BEGIN
                       HINT = 'DELETE the rows of the others.';
         END IF;
     END LOOP;
+    PERFORM gdpr.audit_truncate(TG_RELID);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION gdpr.guard_truncate() IS 'BEFORE TRUNCATE trigger of a protected table: rows of restricted persons stay';

@@ -45,9 +45,11 @@ BEGIN
         RAISE EXCEPTION 'not the first day of a month' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF to_regclass('gdpr.' || name) IS NULL THEN
-        EXECUTE format('CREATE TABLE gdpr.%I PARTITION OF gdpr.audit_block FOR VALUES IN (%L)', name, month);
+        EXECUTE format('CREATE TABLE gdpr.%I (LIKE gdpr.audit_block INCLUDING STORAGE)', name);
         -- here, not above: a dump adds it to the partition
         EXECUTE format('ALTER TABLE gdpr.%I ADD PRIMARY KEY (first_record)', name);
+        -- unlike CREATE TABLE ... PARTITION OF, this does not wait for those who read the trail
+        EXECUTE format('ALTER TABLE gdpr.audit_block ATTACH PARTITION gdpr.%I FOR VALUES IN (%L)', name, month);
         EXECUTE format('REVOKE ALL ON gdpr.%I FROM PUBLIC', name);
     END IF;
 END $$;

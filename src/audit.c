@@ -457,7 +457,7 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 {
 	Entry	   *entry = entries;
 
-	if (action < AUDIT_ACTIONS)
+	if (action < AUDIT_ACTIONS && (action != AUDIT_WRITE || column == NULL))
 		counts[action]++;
 	if (action == AUDIT_HIDE)
 		return;

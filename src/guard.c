@@ -685,88 +685,6 @@ decide_states(GuardRow *row, bool application)
 	return true;
 }
 
-/* Whose a column's new value is. */
-static uint64
-new_person(const GuardRow *row, const ColumnMap *column)
-{
-	int			link = column->link - row->table->links;
-
-	return link == 0 ? row->numbers[0] : alias_person(sealed_person(row->numbers[link]));
-}
-
-/* Whose its old one was. */
-static uint64
-old_person(const GuardRow *row, const ColumnMap *column)
-{
-	return reveal_person(column, (uint8 *) VARDATA_ANY(row->old),
-						 VARSIZE_ANY_EXHDR(row->old));
-}
-
-static AuditImage
-image_of(const bytea *envelope, const StringInfoData *rowkey)
-{
-	AuditImage	image = {0};
-
-	image.rowkey = (uint8 *) rowkey->data;
-	image.rowkeylen = rowkey->len;
-	image.envelope = (uint8 *) VARDATA_ANY(envelope);
-	image.envelopelen = VARSIZE_ANY_EXHDR(envelope);
-	return image;
-}
-
-/* The persons of OLD that have nothing of the row any more, or not all. */
-static void
-tell_losers(GuardRow *row, const char *purpose)
-{
-	int			i;
-
-	if (row->old == NULL)
-		return;
-	if (guard_old_person(row) != row->numbers[0])
-		audit_touch(row->table, NULL, guard_old_person(row), AUDIT_LOSE, purpose);
-	for (i = 0; row->table->nlinks > 1 && i < row->table->ncolumns; i++)
-	{
-		ColumnMap  *column = &row->table->columns[i];
-		uint64		person = old_person(row, column);
-
-		if (person != new_person(row, column) || row->states[i] == ROW_ERASE)
-			audit_touch(row->table, column, person, AUDIT_LOSE, purpose);
-	}
-}
-
-/* The row, with what was set and what it is now, to those who want to know. */
-static void
-tell_audit(GuardRow *row, bool *set, const bytea *sealed, const StringInfo rowkey)
-{
-	const char *purpose = policy_purpose(policy_session());
-	AuditImage	before;
-	AuditImage	after;
-	AuditSet	persons = {0};
-	bool		any = false;
-	int			i;
-
-	audit_touch(row->table, NULL, row->numbers[0], AUDIT_WRITE, purpose);
-	tell_losers(row, purpose);
-	for (i = 0; i < row->table->ncolumns; i++)
-	{
-		ColumnMap  *column = &row->table->columns[i];
-
-		if (!set[i])
-			continue;
-		any = true;
-		audit_touch(row->table, column, new_person(row, column), AUDIT_WRITE, purpose);
-		if (new_person(row, column) != 0)
-			audit_set_add(&persons, new_person(row, column));
-		if (row->old != NULL && old_person(row, column) != 0)
-			audit_set_add(&persons, old_person(row, column));
-	}
-	if (!any || !row->table->history || row->insert || row->old == NULL)
-		return;
-	before = image_of(row->old, &row->old_rowkey);
-	after = image_of(sealed, rowkey);
-	audit_change(row->table, purpose, set, &before, &after, &persons);
-}
-
 static HeapTuple
 store_sealed(GuardRow *row, int form)
 {
@@ -808,7 +726,7 @@ store_sealed(GuardRow *row, int form)
 	initStringInfo(&rowkey);
 	if (row->table->history)
 		row_key(row->table, row->values, row->isnull, &rowkey);
-	tell_audit(row, set, sealed, &rowkey);
+	guard_tell_written(row, set, sealed, &rowkey);
 	return guard_finish_row(row, sealed);
 }
 
@@ -909,48 +827,6 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* Others whose values were in a row that is deleted */
-static void
-tell_others(const TableMap *table, const uint8 *buf, size_t len)
-{
-	int			i;
-
-	for (i = 0; table->nlinks > 1 && i < table->ncolumns; i++)
-		if (table->columns[i].via != 0)
-			audit_touch(table, &table->columns[i], reveal_person(&table->columns[i], buf, len),
-						AUDIT_LOSE, policy_purpose(policy_session()));
-}
-
-/* A deleted row of a table that keeps its history */
-static void
-tell_deleted(TriggerData *trigger, TableMap *table, const bytea *envelope)
-{
-	const uint8 *buf = (uint8 *) VARDATA_ANY(envelope);
-	size_t		len = VARSIZE_ANY_EXHDR(envelope);
-	bool	   *all = palloc(sizeof(bool) * Max(table->ncolumns, 1));
-	AuditImage	none = {0};
-	AuditImage	before;
-	AuditSet	persons = {0};
-	StringInfoData rowkey;
-	Datum	   *values;
-	bool	   *isnull;
-	int			i;
-
-	guard_deform(trigger->tg_relation, trigger->tg_trigtuple, &values, &isnull);
-	initStringInfo(&rowkey);
-	row_key(table, values, isnull, &rowkey);
-	for (i = 0; i < table->ncolumns; i++)
-	{
-		uint64		person = reveal_person(&table->columns[i], buf, len);
-
-		all[i] = true;
-		if (person != 0)
-			audit_set_add(&persons, person);
-	}
-	before = image_of(envelope, &rowkey);
-	audit_change(table, policy_purpose(policy_session()), all, &before, &none, &persons);
-}
-
 /*
  * gdpr.guard_delete() RETURNS trigger: BEFORE DELETE
  */
@@ -960,6 +836,7 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 	TriggerData *trigger = trigger_data(fcinfo);
 	TableMap   *table = datamap_lookup(RelationGetRelid(trigger->tg_relation));
 	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
+	bool		moved;
 	bytea	   *envelope;
 	uint64		person;
 	Datum		sealed;
@@ -982,13 +859,12 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 	require_others_unrestricted(trigger->tg_relation, table,
 								(uint8 *) VARDATA_ANY(envelope),
 								VARSIZE_ANY_EXHDR(envelope), forgotten);
-	audit_touch(table, NULL, person, AUDIT_WRITE, policy_purpose(policy_session()));
-	tell_others(table, (uint8 *) VARDATA_ANY(envelope), VARSIZE_ANY_EXHDR(envelope));
 	/* PostgreSQL deletes, too, what an UPDATE has moved to another partition */
-	if (left_relid == RelationGetRelid(trigger->tg_relation) &&
-		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self))
+	moved = left_relid == RelationGetRelid(trigger->tg_relation) &&
+		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self);
+	if (moved)
 		left_relid = InvalidOid;
-	else if (table->history && guard_mode().task != GUARD_FORGET)
-		tell_deleted(trigger, table, envelope);
+	guard_tell_deleted(trigger, table, envelope,
+					   table->history && !moved && guard_mode().task != GUARD_FORGET);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

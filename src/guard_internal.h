@@ -85,4 +85,14 @@ extern uint64 guard_old_column_person(const GuardRow *row, int via,
 /* The numbers of all links; after the states of the columns are known. */
 extern void guard_resolve_numbers(GuardRow *row);
 
+/*
+ * To the audit trail (guard_audit.c): a row was sealed, of which these columns,
+ * as the table has them, were set; rowkey, of the new row, for tables that keep
+ * their history.  A row is deleted; history: keep what it was.
+ */
+extern void guard_tell_written(GuardRow *row, const bool *set,
+							   const bytea *sealed, const StringInfo rowkey);
+extern void guard_tell_deleted(TriggerData *trigger, TableMap *table,
+							   const bytea *envelope, bool history);
+
 #endif							/* GDPR_GUARD_INTERNAL_H */

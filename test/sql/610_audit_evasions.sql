@@ -283,7 +283,7 @@ INSERT INTO ev.person VALUES (77, 'p77', 'x', 1);
 ALTER TABLE ev.person ENABLE TRIGGER USER;
 ALTER TABLE ev.visit_1 DISABLE TRIGGER USER; DELETE FROM ev.visit WHERE id = 8; ALTER TABLE ev.visit_1 ENABLE TRIGGER USER; -- no record: nobody saw anything
 UPDATE ev.person SET name = 'y' WHERE id = 9;
-TRUNCATE ev.visit; -- nor this
+TRUNCATE ev.visit; -- all of them
 :app DELETE FROM ev.person WHERE id = 10; -- with letters, which go along, and invoices, which stay without a person
 RESET ROLE; SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'dblink') AS has_dblink \gset
 \if :has_dblink

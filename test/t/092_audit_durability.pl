@@ -263,6 +263,14 @@ digests(@lines + 1);
 is($node->safe_psql('crm', "SELECT count(*) FROM gdpr.verify_audit(('$_'::json->>'record')::bigint, decode('$_'::json->>'hash', 'hex'))"), 0, 'later it is made up for') for (digests(@lines + 1))[-1];
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET gdpr.digest_command; SELECT pg_reload_conf()});
 
+# ---------- a new month, while somebody reads ----------
+
+my $reader = open_session($node, 'crm');
+ask($reader, 'BEGIN; SELECT count(*) FROM gdpr.audit_log');
+is($node->psql('crm', q{SET lock_timeout = '2s'; SELECT gdpr.audit_month('2031-02-01')}), 0, 'the month of a new record does not wait for those who read the trail');
+close_session($reader);
+is($node->safe_psql('crm', q{SELECT count(*) FROM pg_inherits WHERE inhparent = 'gdpr.audit_block'::regclass}), 2, 'and is a part of it');
+
 # A database that is dropped with what waits of it
 $node->safe_psql('postgres', 'CREATE DATABASE gone TEMPLATE crm');
 my $gone = open_session($node, 'gone');
