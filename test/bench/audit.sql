@@ -14,6 +14,7 @@ DECLARE
 	hash bytea;
 	next bigint;
 BEGIN
+	LOCK TABLE gdpr.audit_progress IN EXCLUSIVE MODE; -- the worker waits
 	SELECT d.record + 1, d.hash INTO next, hash FROM gdpr.audit_digest() AS d;
 	WHILE next <= records LOOP
 		FOR b IN SELECT * FROM gdpr.audit_block WHERE first_record BETWEEN first AND last ORDER BY random() LOOP
