@@ -17,7 +17,6 @@ typedef struct Reader
 	size_t		len;
 	size_t		offset;
 	bool		ok;				/* so far */
-	bool		skim;			/* over texts */
 } Reader;
 
 static void
@@ -76,6 +75,7 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 	appendStringInfoCharMacro(out, (char) record->kind);
 	appendStringInfoCharMacro(out, (char) record->outcome);
 	put_time(out, record->at);
+	audit_set_encode(out, &record->persons);
 	put_time(out, record->server_start);
 	varint_append(out, record->backend);
 	varint_append(out, record->transaction);
@@ -90,7 +90,6 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 	{
 		varint_append(out, record->first_part);
 		varint_append(out, record->last_part);
-		audit_set_encode(out, &record->persons);
 	}
 	if (record->kind != AUDIT_KIND_ACCESS && record->kind != AUDIT_KIND_CHANGE)
 		return;
@@ -105,7 +104,6 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 		put_text(out, lfirst(lc));
 	appendStringInfoCharMacro(out, (char) (record->did | (record->failed ? FLAG_FAILED : 0)));
 	varint_append(out, record->rows);
-	audit_set_encode(out, &record->persons);
 	if (record->kind == AUDIT_KIND_CHANGE)
 		put_change(out, record);
 }
@@ -149,7 +147,7 @@ take_text(Reader *reader)
 	reader->ok = reader->ok && len <= reader->len - reader->offset;
 	if (!reader->ok || len == 0)
 		return "";
-	text = reader->skim ? "" : pnstrdup((const char *) reader->buf + reader->offset, len);
+	text = pnstrdup((const char *) reader->buf + reader->offset, len);
 	reader->offset += len;
 	return text;
 }
@@ -210,45 +208,23 @@ take_access(Reader *reader, AuditRecord *record)
 	record->override_reason = take_text(reader);
 	record->relation = take_text(reader);
 	for (columns = take_varint(reader); reader->ok && columns > 0; columns--)
-	{
-		const char *column = take_text(reader);
-
-		if (!reader->skim)
-			record->columns = lappend(record->columns, unconstify(char *, column));
-	}
+		record->columns = lappend(record->columns, unconstify(char *, take_text(reader)));
 	flags = take_byte(reader);
 	record->did = flags & ~FLAG_FAILED;
 	record->failed = (flags & FLAG_FAILED) != 0;
 	record->rows = take_varint(reader);
-	take_persons(reader, record);
 }
 
+/* What every record begins with */
 static void
-take_record(Reader *reader, AuditRecord *record)
+take_head(Reader *reader, AuditRecord *record)
 {
 	memset(record, 0, sizeof(*record));
 	reader->ok = take_byte(reader) == AUDIT_RECORD_VERSION;
 	record->kind = take_byte(reader);
 	record->outcome = take_byte(reader);
 	record->at = take_time(reader);
-	record->server_start = take_time(reader);
-	record->backend = (uint32) take_varint(reader);
-	record->transaction = (uint32) take_varint(reader);
-	record->xid = take_varint(reader);
-	record->pid = (int32) take_varint(reader);
-	record->session_role = take_text(reader);
-	record->role = take_text(reader);
-	record->actor = take_text(reader);
-	record->application = take_text(reader);
-	record->client = take_text(reader);
-	if (record->kind == AUDIT_KIND_END)
-	{
-		record->first_part = (uint32) take_varint(reader);
-		record->last_part = (uint32) take_varint(reader);
-		take_persons(reader, record);
-	}
-	else if (record->kind != AUDIT_KIND_GAP)
-		take_access(reader, record);
+	take_persons(reader, record);
 }
 
 bool
@@ -256,7 +232,24 @@ audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
 {
 	Reader		reader = {buf, len, 0, true};
 
-	take_record(&reader, record);
+	take_head(&reader, record);
+	record->server_start = take_time(&reader);
+	record->backend = (uint32) take_varint(&reader);
+	record->transaction = (uint32) take_varint(&reader);
+	record->xid = take_varint(&reader);
+	record->pid = (int32) take_varint(&reader);
+	record->session_role = take_text(&reader);
+	record->role = take_text(&reader);
+	record->actor = take_text(&reader);
+	record->application = take_text(&reader);
+	record->client = take_text(&reader);
+	if (record->kind == AUDIT_KIND_END)
+	{
+		record->first_part = (uint32) take_varint(&reader);
+		record->last_part = (uint32) take_varint(&reader);
+	}
+	else if (record->kind != AUDIT_KIND_GAP)
+		take_access(&reader, record);
 	if (record->kind == AUDIT_KIND_CHANGE)
 		take_change(&reader, record);
 	return reader.ok && reader.offset == len &&
@@ -267,9 +260,9 @@ audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
 bool
 audit_record_skim(const uint8 *buf, size_t len, AuditRecord *record)
 {
-	Reader		reader = {buf, len, 0, true, .skim = true};
+	Reader		reader = {buf, len, 0, true};
 
-	take_record(&reader, record);
+	take_head(&reader, record);
 	return reader.ok;
 }
 

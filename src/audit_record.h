@@ -102,7 +102,7 @@ extern void audit_record_encode(StringInfo out, const AuditRecord *record);
 extern bool audit_record_decode(const uint8 *buf, size_t len,
 								AuditRecord *record);
 
-/* Its kind, time, numbers and persons, without any text: to look for it. */
+/* Its kind, outcome, time and persons only: to look for it. */
 extern bool audit_record_skim(const uint8 *buf, size_t len,
 							  AuditRecord *record);
 
