@@ -160,7 +160,8 @@ hold(char type, const char *s, size_t len)
 	if (!make_room(sizeof(header) + len))
 		return false;
 	memcpy(held + held_len, &header, sizeof(header));
-	memcpy(held + held_len + sizeof(header), s, len);
+	if (len > 0)
+		memcpy(held + held_len + sizeof(header), s, len);
 	held_len += sizeof(header) + len;
 	return true;
 }
