@@ -81,6 +81,7 @@ static uint32 statement_count = 0;	/* of this transaction */
 static const char *command = "";	/* outermost */
 static int64 query_id = 0;
 static int	nesting = 0;		/* of queries and utility commands */
+static bool has_failed = false; /* the last of them that has ended */
 static AuditStatement leaders;	/* in a parallel worker: what it works for */
 
 static ExecutorRun_hook_type prev_executor_run = NULL;
@@ -299,7 +300,7 @@ put_entries(AuditOutcome outcome, bool failed)
 static void
 put_durably(void)
 {
-	put_entries(AUDIT_OUTCOME_OPEN, false);
+	put_entries(AUDIT_OUTCOME_OPEN, has_failed);
 	audit_queue_flush();
 }
 
@@ -325,6 +326,7 @@ leave_early(Entry *entry)
 static void
 end_statement(bool failed, bool suspended)
 {
+	has_failed = failed;
 	if (suspended || IsTransactionBlock() || IsSubTransaction() || IsInParallelMode())
 		put_entries(AUDIT_OUTCOME_OPEN, failed);
 }
@@ -379,6 +381,7 @@ begin_statement(const char *name, uint64 id)
 		put_entries(AUDIT_OUTCOME_OPEN, false); /* of one before, if no Sync came in between */
 	if (nesting++ > 0)
 		return;
+	has_failed = false;
 	if (IsParallelWorker())
 	{
 		audit_leader_statement(&leaders);

@@ -108,6 +108,7 @@ for my $name (sort keys %clients)
 	cmp_ok($got{$name}, '>', 0, "$name: a client has received something ($got{$name})");
 	is($lost{$name}, 0, "$name: nothing of it is missing in the trail");
 }
+is($node->safe_psql('crm', "SELECT DISTINCT failed FROM gdpr.audit_log WHERE actor ~ '^error[0-9]' AND kind = 'access'"), 't', 'what failed is said to have failed');
 is($node->safe_psql('crm', 'SELECT count(*) FROM gdpr.verify_audit()'), 0, 'the chain holds');
 is($node->safe_psql('crm', "SELECT count(*) FROM gdpr.audit_log WHERE kind = 'gap'"), 0, 'no gap');
 
