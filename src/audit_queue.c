@@ -332,8 +332,8 @@ recent_place(void)
 }
 
 /* Databases without records move on to where the log was before. */
-XLogRecPtr
-audit_queue_needed(void)
+bool
+audit_queue_needed(XLogRecPtr *from)
 {
 	XLogRecPtr	recent = RecoveryInProgress() ? InvalidXLogRecPtr : recent_place();
 	XLogRecPtr	needed = recent;
@@ -341,7 +341,7 @@ audit_queue_needed(void)
 	int			i;
 
 	if (XLogRecPtrIsInvalid(recent) || pg_atomic_read_u32(&shared->visited) == 0)
-		return InvalidXLogRecPtr;
+		return false;
 	pg_memory_barrier();
 	for (i = 0; i < DATABASES; i++)
 	{
@@ -360,7 +360,8 @@ audit_queue_needed(void)
 		else
 			needed = Min(needed, pg_atomic_read_u64(&entry->stored));
 	}
-	return any ? needed : InvalidXLogRecPtr;
+	*from = any ? needed : InvalidXLogRecPtr;
+	return !any || !XLogRecPtrIsInvalid(needed);
 }
 
 void

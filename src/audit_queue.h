@@ -33,12 +33,12 @@ extern void audit_queue_flush(void);
 /*
  * In the launcher of workers (latch NULL: it ends): databases that need one now,
  * those that have just failed not;
- * where the log is needed from, by any of them, invalid: that is not known, or
- * there is none; a database is no more.
+ * where the log is needed from, by any of them (invalid: there is none with a
+ * trail; false: that is not known); a database is no more.
  */
 extern void audit_queue_launcher(Latch *latch);
 extern List *audit_queue_unserved(void);
-extern XLogRecPtr audit_queue_needed(void);
+extern bool audit_queue_needed(XLogRecPtr *from);
 extern void audit_queue_drop(Oid database);
 
 /*

@@ -240,16 +240,21 @@ move_slot(XLogRecPtr from)
 	ReplicationSlotRelease();
 }
 
+bool
+audit_wal_is_kept(void)
+{
+	return max_replication_slots > 0 && SearchNamedReplicationSlot(SLOT, true) != NULL;
+}
+
 /* Whole files are removed: it need not follow every step. */
 static void
 keep(XLogRecPtr from)
 {
 	XLogRecPtr	position = slot_position();
-	bool		exists = max_replication_slots > 0 &&
-		SearchNamedReplicationSlot(SLOT, true) != NULL;
+	bool		exists = audit_wal_is_kept();
 
 	/* a standby writes no records; nor is it of use after max_slot_wal_keep_size */
-	if (exists && (RecoveryInProgress() || XLogRecPtrIsInvalid(position)))
+	if (exists && (RecoveryInProgress() || XLogRecPtrIsInvalid(position) || XLogRecPtrIsInvalid(from)))
 	{
 		ReplicationSlotDrop(SLOT, true);
 		exists = false;

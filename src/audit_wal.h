@@ -31,8 +31,11 @@ extern XLogRecPtr audit_wal_read(XLogRecPtr from, AuditWalReader reader,
 
 /*
  * In the launcher: keeps the log from a place on, by a replication slot.
- * Invalid: nothing needs to be kept.  A failure is a warning in the server's log.
+ * Invalid: nobody needs it.  A failure is a warning in the server's log.
  */
 extern void audit_wal_keep(XLogRecPtr from);
+
+/* Is it kept? */
+extern bool audit_wal_is_kept(void);
 
 #endif							/* GDPR_AUDIT_WAL_H */

@@ -390,7 +390,7 @@ work_failed(const List *connectable)
 
 /*
  * Visits every database; true: one of them could not be.  Without any keystore
- * in the directory there is nothing to look for.
+ * in the directory, nor log that is kept, there is nothing to look for.
  */
 static bool
 look_everywhere(const List *databases)
@@ -421,7 +421,7 @@ look_around(void)
 	List	   *connectable;
 	ListCell   *cell;
 
-	everywhere = keystore_directory_has_keystores() &&
+	everywhere = (keystore_directory_has_keystores() || audit_wal_is_kept()) &&
 		pg_atomic_exchange_u32(&keystore_shared->look_everywhere, 0) != 0;
 	databases = databases_with_work();
 	if (databases == NIL && !everywhere)
@@ -496,6 +496,7 @@ gdpr_launcher_main(Datum arg)
 	for (;;)
 	{
 		long		pause;
+		XLogRecPtr	needed;
 
 		CHECK_FOR_INTERRUPTS();
 		reload();
@@ -508,7 +509,10 @@ gdpr_launcher_main(Datum arg)
 		}
 		failed = look_around();
 		failed |= serve_audit();
-		audit_wal_keep(audit_queue_needed());
+		if (RecoveryInProgress())
+			audit_wal_keep(InvalidXLogRecPtr);
+		else if (audit_queue_needed(&needed))
+			audit_wal_keep(needed);
 		failures = failed ? Min(failures + 1, MAX_BACKOFF) : 0;
 
 		MemoryContextReset(context);

@@ -284,4 +284,10 @@ write_log();
 read_as('rest', 1);
 is(records('rest', 1), 1, 'the others go on');
 
+# Nobody has a trail any more
+$node->safe_psql('crm', "CALL gdpr.unprotect('crm.$_')") for reverse @TABLES;
+$node->safe_psql('crm', 'DROP EXTENSION gdpr CASCADE; DROP EXTENSION IF EXISTS gdpr_test');
+$node->restart;
+ok(comes_true($node, 'postgres', q{NOT EXISTS (SELECT FROM pg_replication_slots)}), 'without the extension, no log is kept');
+
 done_testing();
