@@ -79,6 +79,7 @@ audit_digest_publish(void)
 
 	if (!audit_queue_digest_due())
 		return;
+	audit_queue_digested(0, false); /* whatever happens: not at once again */
 	record = make_line(line);
 	audit_queue_digested((uint64) record, (uint64) record == audit_queue_last_digest() || send(line));
 }

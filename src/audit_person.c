@@ -210,6 +210,7 @@ static AuditOutcome
 outcome_of(const History *history, const AuditRecord *change)
 {
 	AuditOutcome outcome = AUDIT_OUTCOME_OPEN;
+	bool		undone = false;
 	ListCell   *lc;
 
 	foreach(lc, history->ends)
@@ -219,11 +220,11 @@ outcome_of(const History *history, const AuditRecord *change)
 		if (!same_transaction(end, change))
 			continue;
 		if (end->first_part == 0)
-			return outcome == AUDIT_OUTCOME_OPEN ? end->outcome : outcome;
-		if (change->part >= end->first_part && change->part <= end->last_part)
-			outcome = end->outcome;
+			outcome = end->outcome; /* the last one: a commit can fail */
+		else if (change->part >= end->first_part && change->part <= end->last_part)
+			undone = true;
 	}
-	return outcome;
+	return undone ? AUDIT_OUTCOME_ROLLED_BACK : outcome;
 }
 
 static bool

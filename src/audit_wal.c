@@ -214,23 +214,10 @@ audit_wal_read(XLogRecPtr from, AuditWalReader callback, void *arg)
 
 /* ---------- keeping the log ---------- */
 
+/* The slot that this process has acquired */
 static void
-make_slot(XLogRecPtr from)
+set_slot(XLogRecPtr from)
 {
-	compat_slot_create(SLOT);
-	SpinLockAcquire(&MyReplicationSlot->mutex);
-	MyReplicationSlot->data.restart_lsn = from;
-	SpinLockRelease(&MyReplicationSlot->mutex);
-	ReplicationSlotMarkDirty();
-	ReplicationSlotSave();
-	ReplicationSlotsComputeRequiredLSN();
-	ReplicationSlotRelease();
-}
-
-static void
-move_slot(XLogRecPtr from)
-{
-	compat_slot_acquire(SLOT);
 	SpinLockAcquire(&MyReplicationSlot->mutex);
 	MyReplicationSlot->data.restart_lsn = from;
 	SpinLockRelease(&MyReplicationSlot->mutex);
@@ -266,10 +253,14 @@ keep(XLogRecPtr from)
 		/* a server with a slot does not start without */
 		if (wal_level < WAL_LEVEL_REPLICA)
 			ereport(ERROR, (errmsg("wal_level is minimal")));
-		make_slot(from);
+		compat_slot_create(SLOT);
+		set_slot(from);
 	}
 	else if (from >= position + wal_segment_size)
-		move_slot(from);
+	{
+		compat_slot_acquire(SLOT);
+		set_slot(from);
+	}
 }
 
 void

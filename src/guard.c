@@ -32,6 +32,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -39,6 +40,7 @@
 #include "alias.h"
 #include "audit.h"
 #include "check.h"
+#include "compat.h"
 #include "errors.h"
 #include "form.h"
 #include "guard.h"
@@ -62,6 +64,8 @@ PG_FUNCTION_INFO_V1(gdpr_guard_delete);
 /* The row that the last UPDATE to another partition has left behind */
 static Oid	left_relid = InvalidOid;
 static ItemPointerData left_tid;
+static uint32 left_transaction;	/* if that fails, the row is still there */
+static SubTransactionId left_subtransaction;
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -777,6 +781,8 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 		move_note(row.rel, row.table, result, row.news);
 		left_relid = RelationGetRelid(row.rel);
 		left_tid = trigger->tg_trigtuple->t_self;
+		left_transaction = compat_local_xid(MyProc);
+		left_subtransaction = GetCurrentSubTransactionId();
 	}
 	/* of a row that stays, ~gdpr_relink takes care */
 	else if (row.news.relink && (row.insert || row.moved))
@@ -861,7 +867,9 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 								VARSIZE_ANY_EXHDR(envelope), forgotten);
 	/* PostgreSQL deletes, too, what an UPDATE has moved to another partition */
 	moved = left_relid == RelationGetRelid(trigger->tg_relation) &&
-		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self);
+		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self) &&
+		left_transaction == compat_local_xid(MyProc) &&
+		left_subtransaction == GetCurrentSubTransactionId();
 	if (moved)
 		left_relid = InvalidOid;
 	guard_tell_deleted(trigger, table, envelope,

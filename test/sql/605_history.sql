@@ -85,6 +85,16 @@ BEGIN; UPDATE hi.person SET name = 'ten' WHERE id = 4; PREPARE TRANSACTION 'hi';
 RESET ROLE; CALL hi.wait(); SET ROLE hi_app;
 SELECT actor, command, col, was, "is", outcome FROM hi.changes(4);
 
+-- a row that was to be moved, and stayed, is deleted
+INSERT INTO hi.message VALUES (5, 1, 5, 1, 'x', 'y') ON CONFLICT (id, part) DO UPDATE SET part = 2, body = 'z';
+DELETE FROM hi.message WHERE id = 5;
+-- a commit that fails
+RESET ROLE; CREATE FUNCTION hi.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'late'; END $$;
+CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON hi.person DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hi.fail();
+SET ROLE hi_app; BEGIN; UPDATE hi.person SET name = 'eleven' WHERE id = 5; COMMIT;
+RESET ROLE; DROP TRIGGER late ON hi.person; CALL hi.wait(); SET ROLE hi_app;
+SELECT command, col, was, "is", outcome FROM hi.changes(5) WHERE command = 'DELETE' OR "is" = 'eleven';
+
 -- Who sees what ---------------------------------------------------------------------------------------
 RESET ROLE; SET ROLE hi_officer; SET gdpr.purpose = 'complaints'; SELECT col, was, "is" FROM hi.changes(1);
 SET gdpr.purpose = 'sales'; SELECT col, was, "is" FROM hi.changes(1);
