@@ -67,7 +67,8 @@ COMMENT ON FUNCTION gdpr.audit_hash(bytea, bytea, bigint) IS 'the hash of the ch
 REVOKE ALL ON FUNCTION gdpr.audit_hash(bytea, bytea, bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.audit_records(first_record bigint, content bytea,
-        OUT record bigint, OUT at timestamptz, OUT kind text, OUT outcome text, OUT session_role text, OUT role text, OUT actor text,
+        OUT record bigint, OUT at timestamptz, OUT kind text, OUT outcome text, OUT session_role text, OUT set_role text, OUT role text,
+        OUT actor text,
         OUT application text, OUT client text, OUT pid integer, OUT transaction text, OUT statement integer, OUT command text,
         OUT failed boolean, OUT query_id bigint, OUT purpose text, OUT override_reason text, OUT relation text, OUT columns text[],
         OUT actions text[], OUT rows bigint, OUT subjects int8multirange)
@@ -77,7 +78,7 @@ COMMENT ON FUNCTION gdpr.audit_records(bigint, bytea) IS 'the records of a block
 GRANT EXECUTE ON FUNCTION gdpr.audit_records(bigint, bytea) TO PUBLIC;
 
 CREATE VIEW gdpr.audit_log AS
-SELECT b.month, r.record, r.at, r.kind, r.session_role, r.role, r.actor, r.application, r.client, r.pid, r.transaction, r.statement,
+SELECT b.month, r.record, r.at, r.kind, r.session_role, r.set_role, r.role, r.actor, r.application, r.client, r.pid, r.transaction, r.statement,
        r.command, r.failed, r.outcome, r.query_id, r.purpose, r.override_reason, r.relation, r.columns, r.actions, r.rows, r.subjects
 FROM gdpr.audit_block b, gdpr.audit_records(b.first_record, b.content) r;
 COMMENT ON VIEW gdpr.audit_log IS

@@ -31,6 +31,7 @@
 
 #include "audit.h"
 #include "audit_leader.h"
+#include "audit_names.h"
 #include "audit_queue.h"
 #include "audit_record.h"
 #include "compat.h"
@@ -54,6 +55,8 @@ typedef struct Entry
 	const char *purpose;
 	Oid			role;			/* current_user */
 	const char *role_name;
+	Oid			outer_role;		/* of SET ROLE, or the session's */
+	const char *set_role_name;
 	Oid			session_role;
 	const char *session_role_name;
 	const char *actor;
@@ -90,12 +93,6 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 
 /* ---------- gathering ---------- */
 
-static const char *
-role_name(Oid role)
-{
-	return GetUserNameFromId(role, false);
-}
-
 /*
  * Whose transaction it is: in a parallel worker, its leader's.
  */
@@ -119,8 +116,17 @@ begin_transaction(void)
 				 errdetail("It cannot write the audit trail."),
 				 errhint("Ask the primary, or have gdpr.standby_audit set to off: then nobody knows who has seen it.")));
 	audit_queue_prepare();
-	strlcpy(session_role, role_name(GetSessionUserId()), NAMEDATALEN);
+	strlcpy(session_role, audit_role_name(GetSessionUserId()), NAMEDATALEN);
 	transaction = compat_local_xid(leader());
+}
+
+/* Within a SECURITY DEFINER function, it is in neither session_user nor current_user. */
+static const char *
+set_role_name(void)
+{
+	Oid			role = GetOuterUserId();
+
+	return role == GetSessionUserId() ? "" : audit_role_name(role);
 }
 
 static Entry *
@@ -136,9 +142,11 @@ make_entry(int32 table_id, const char *relation, const char *purpose, int ncolum
 	entry->relation = pstrdup(relation);
 	entry->purpose = pstrdup(purpose);
 	entry->role = GetUserId();
-	entry->role_name = role_name(entry->role);
+	entry->role_name = pstrdup(audit_role_name(entry->role));
+	entry->outer_role = GetOuterUserId();
+	entry->set_role_name = pstrdup(set_role_name());
 	entry->session_role = GetSessionUserId();
-	entry->session_role_name = role_name(entry->session_role);
+	entry->session_role_name = pstrdup(audit_role_name(entry->session_role));
 	guc_verify("gdpr.actor", guc_actor);
 	entry->actor = pstrdup(guc_actor);
 	guc_verify("gdpr.override_reason", guc_override_reason);
@@ -157,7 +165,7 @@ make_entry(int32 table_id, const char *relation, const char *purpose, int ncolum
 static Entry *
 make_table_entry(const TableMap *table, const char *purpose)
 {
-	Entry	   *entry = make_entry(table->id, datamap_relation_name(table->root->relid),
+	Entry	   *entry = make_entry(table->id, audit_relation_name(table->root->relid),
 								   purpose, table->ncolumns);
 	int			i;
 
@@ -173,6 +181,7 @@ fits(const Entry *entry, const TableMap *table, const char *purpose)
 	return entry->table_id == table->id &&
 		entry->ncolumns == table->ncolumns &&
 		entry->role == GetUserId() &&
+		entry->outer_role == GetOuterUserId() &&
 		entry->session_role == GetSessionUserId() &&
 		strcmp(entry->purpose, purpose) == 0 &&
 		strcmp(entry->actor, guc_actor) == 0 &&
@@ -239,6 +248,7 @@ put_entry(Entry *entry, AuditOutcome outcome, bool failed)
 
 	fill_session(&record);
 	record.session_role = entry->session_role_name;
+	record.set_role = entry->set_role_name;
 	record.role = entry->role_name;
 	record.statement = statement_count;
 	record.command = command;
@@ -368,6 +378,7 @@ put_end(AuditOutcome outcome, uint32 first_part, uint32 last_part)
 	record.last_part = last_part;
 	(void) audit_set_arrange(&changed_persons);
 	record.persons = changed_persons;
+	record.set_role = "";
 	record.role = session_role;
 	record.actor = "";
 	put(&record);
@@ -500,6 +511,7 @@ audit_touch_own(const char *relation, const char *column, uint64 person)
 
 	for (entry = entries; entry != NULL; entry = entry->next)
 		if (entry->table_id == 0 && entry->role == GetUserId() &&
+			entry->outer_role == GetOuterUserId() &&
 			entry->session_role == GetSessionUserId() &&
 			strcmp(entry->relation, relation) == 0 &&
 			strcmp(entry->columns[0], column) == 0 &&
@@ -547,13 +559,14 @@ audit_change(const TableMap *table, const char *purpose, const bool *changed,
 	if (transaction == 0)
 		begin_transaction();
 	fill_session(&record);
-	record.role = role_name(GetUserId());
+	record.set_role = pstrdup(set_role_name());
+	record.role = audit_role_name(GetUserId());
 	record.statement = statement_count;
 	record.command = command;
 	record.query_id = query_id;
 	record.purpose = purpose;
 	record.actor = guc_actor;
-	record.relation = datamap_relation_name(table->root->relid);
+	record.relation = audit_relation_name(table->root->relid);
 	record.did = AUDIT_DID_WRITE;
 	record.rows = 1;
 	record.table_id = table->id;
@@ -705,6 +718,7 @@ audit_init(void)
 {
 	audit_queue_init();
 	audit_leader_init();
+	audit_names_init();
 	entries_context = AllocSetContextCreate(TopMemoryContext, "gdpr audit",
 											ALLOCSET_SMALL_SIZES);
 	prev_executor_run = ExecutorRun_hook;

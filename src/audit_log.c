@@ -41,7 +41,7 @@
 /* The block that is being filled */
 typedef struct AuditBlock
 {
-	MemoryContext scratch;		/* for a record, or for storing the block */
+	MemoryContext scratch;		/* for storing it */
 	DateADT		month;
 	int64		first_record;
 	int			records;
@@ -224,17 +224,14 @@ merge_small_blocks(AuditBlock *block)
 
 /* When a record was made.  What cannot be read is kept as it is, in its place. */
 static TimestampTz
-time_of(AuditBlock *block, const uint8 *bytes, size_t len)
+time_of(const AuditBlock *block, const uint8 *bytes, size_t len)
 {
-	MemoryContext before = MemoryContextSwitchTo(block->scratch);
-	AuditRecord record;
+	AuditSetReader persons;
 	TimestampTz at;
 
-	at = audit_record_skim(bytes, len, &record) ? record.at :
-		block->records > 0 ? block->last_at : GetCurrentTimestamp();
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(block->scratch);
-	return at;
+	if (audit_record_skim(bytes, len, &at, &persons))
+		return at;
+	return block->records > 0 ? block->last_at : GetCurrentTimestamp();
 }
 
 /* Many are drawn at once: that is faster by far. */

@@ -40,7 +40,6 @@ typedef struct History
 {
 	uint64		person;
 	MemoryContext context;		/* for all of this */
-	MemoryContext scratch;
 	List	   *accesses;		/* of Found */
 	List	   *changes;
 	List	   *ends;
@@ -48,29 +47,18 @@ typedef struct History
 
 /* ---------- collecting ---------- */
 
-static bool
-concerns(const History *history, const uint8 *bytes, size_t len)
-{
-	MemoryContext before = MemoryContextSwitchTo(history->scratch);
-	AuditRecord record;
-	bool		result;
-
-	result = audit_record_skim(bytes, len, &record) &&
-		audit_set_has(&record.persons, history->person);
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(history->scratch);
-	return result;
-}
-
 static void
 add_record(int64 serial, const uint8 *bytes, size_t len, void *arg)
 {
 	History    *history = arg;
+	AuditSetReader persons;
+	TimestampTz at;
 	MemoryContext before;
 	uint8	   *copy;
 	Found	   *found;
 
-	if (!concerns(history, bytes, len))
+	if (!audit_record_skim(bytes, len, &at, &persons) ||
+		!audit_set_has(&persons, history->person))
 		return;
 	before = MemoryContextSwitchTo(history->context);
 	copy = palloc(len);
@@ -131,7 +119,6 @@ history_of(uint64 subject)
 
 	history->person = alias_person(subject);
 	history->context = CurrentMemoryContext;
-	history->scratch = AllocSetContextCreate(CurrentMemoryContext, "gdpr audit", ALLOCSET_DEFAULT_SIZES);
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(datamap_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();

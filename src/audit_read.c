@@ -117,7 +117,7 @@ audit_actions(uint8 did)
 enum
 {
 	COLUMN_RECORD, COLUMN_AT, COLUMN_KIND, COLUMN_OUTCOME, COLUMN_SESSION_ROLE,
-	COLUMN_ROLE, COLUMN_ACTOR, COLUMN_APPLICATION, COLUMN_CLIENT, COLUMN_PID,
+	COLUMN_SET_ROLE, COLUMN_ROLE, COLUMN_ACTOR, COLUMN_APPLICATION, COLUMN_CLIENT, COLUMN_PID,
 	COLUMN_TRANSACTION, COLUMN_STATEMENT, COLUMN_COMMAND, COLUMN_FAILED,
 	COLUMN_QUERY_ID, COLUMN_PURPOSE, COLUMN_OVERRIDE_REASON, COLUMN_RELATION,
 	COLUMN_COLUMNS, COLUMN_ACTIONS, COLUMN_ROWS, COLUMN_SUBJECTS, COLUMNS
@@ -148,6 +148,7 @@ put_row(ReturnSetInfo *result, int64 serial, const AuditRecord *record)
 	values[COLUMN_KIND] = CStringGetTextDatum(record->first_part != 0 ? "undone" : kind_names[record->kind]);
 	set_text(values, nulls, COLUMN_OUTCOME, audit_outcome_name(record->outcome));
 	set_text(values, nulls, COLUMN_SESSION_ROLE, record->session_role);
+	set_text(values, nulls, COLUMN_SET_ROLE, record->set_role);
 	set_text(values, nulls, COLUMN_ROLE, record->role);
 	set_text(values, nulls, COLUMN_ACTOR, record->actor);
 	set_text(values, nulls, COLUMN_APPLICATION, record->application);
@@ -322,18 +323,18 @@ audit_summary(const uint8 *content, size_t contentlen)
 
 	while (next_record(content, contentlen, &offset, &bytes, &len))
 	{
-		AuditRecord record;
+		AuditSetReader reader;
+		AuditRange	range;
+		TimestampTz at;
 
-		if (!audit_record_skim(bytes + SALT_BYTES, len - SALT_BYTES, &record))
+		if (!audit_record_skim(bytes + SALT_BYTES, len - SALT_BYTES, &at, &reader))
 			continue;
-		for (i = 0; i < record.persons.count; i++)
+		while (audit_set_next(&reader, &range))
 		{
-			const AuditRange *range = &record.persons.ranges[i];
-
-			if (range->last - range->first >= WIDE)
-				audit_set_add_range(&wide, range->first, range->last);
+			if (range.last - range.first >= WIDE)
+				audit_set_add_range(&wide, range.first, range.last);
 			else
-				audit_set_add_range(&single, range->first, range->last);
+				audit_set_add_range(&single, range.first, range.last);
 		}
 	}
 	(void) audit_set_arrange(&wide);
@@ -370,15 +371,19 @@ gdpr_audit_concerns(PG_FUNCTION_ARGS)
 	uint64		number = (uint64) PG_GETARG_INT64(1);
 	const uint8 *bytes = (uint8 *) VARDATA_ANY(persons);
 	size_t		len = VARSIZE_ANY_EXHDR(persons);
-	size_t		offset = 0;
-	AuditSet	wide;
+	AuditSetReader wide;
+	AuditRange	range;
+	size_t		offset;
 	uint64		hash = mix(number);
 	int			place;
 
-	if (!audit_set_decode(bytes, len, &offset, &wide) || offset == len)
+	audit_set_open(&wide, bytes, len, 0);
+	while (audit_set_next(&wide, &range))
+		if (range.first <= number && number <= range.last)
+			PG_RETURN_BOOL(true);
+	offset = wide.offset;
+	if (!wide.ok || offset >= len)
 		PG_RETURN_BOOL(true);	/* damaged: look into the block */
-	if (audit_set_has(&wide, number))
-		PG_RETURN_BOOL(true);
 	for (place = 0; place < PLACES; place++)
 	{
 		uint64		bit = place_of(hash, place, (len - offset) * 8);

@@ -82,6 +82,7 @@ audit_record_encode(StringInfo out, const AuditRecord *record)
 	varint_append(out, record->xid);
 	varint_append(out, (uint64) record->pid);
 	put_text(out, record->session_role);
+	put_text(out, record->set_role);
 	put_text(out, record->role);
 	put_text(out, record->actor);
 	put_text(out, record->application);
@@ -215,30 +216,24 @@ take_access(Reader *reader, AuditRecord *record)
 	record->rows = take_varint(reader);
 }
 
-/* What every record begins with */
-static void
-take_head(Reader *reader, AuditRecord *record)
-{
-	memset(record, 0, sizeof(*record));
-	reader->ok = take_byte(reader) == AUDIT_RECORD_VERSION;
-	record->kind = take_byte(reader);
-	record->outcome = take_byte(reader);
-	record->at = take_time(reader);
-	take_persons(reader, record);
-}
-
 bool
 audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
 {
 	Reader		reader = {buf, len, 0, true};
 
-	take_head(&reader, record);
+	memset(record, 0, sizeof(*record));
+	reader.ok = take_byte(&reader) == AUDIT_RECORD_VERSION;
+	record->kind = take_byte(&reader);
+	record->outcome = take_byte(&reader);
+	record->at = take_time(&reader);
+	take_persons(&reader, record);
 	record->server_start = take_time(&reader);
 	record->backend = (uint32) take_varint(&reader);
 	record->transaction = (uint32) take_varint(&reader);
 	record->xid = take_varint(&reader);
 	record->pid = (int32) take_varint(&reader);
 	record->session_role = take_text(&reader);
+	record->set_role = take_text(&reader);
 	record->role = take_text(&reader);
 	record->actor = take_text(&reader);
 	record->application = take_text(&reader);
@@ -258,12 +253,17 @@ audit_record_decode(const uint8 *buf, size_t len, AuditRecord *record)
 }
 
 bool
-audit_record_skim(const uint8 *buf, size_t len, AuditRecord *record)
+audit_record_skim(const uint8 *buf, size_t len, TimestampTz *at,
+				  AuditSetReader *persons)
 {
 	Reader		reader = {buf, len, 0, true};
 
-	take_head(&reader, record);
-	return reader.ok;
+	reader.ok = take_byte(&reader) == AUDIT_RECORD_VERSION;
+	(void) take_byte(&reader);	/* kind */
+	(void) take_byte(&reader);	/* outcome */
+	*at = take_time(&reader);
+	audit_set_open(persons, buf, len, reader.offset);
+	return reader.ok && persons->ok;
 }
 
 const char *

@@ -68,8 +68,9 @@ typedef struct AuditRecord
 	uint64		xid;			/* 0: it has written nothing */
 	int32		pid;
 	const char *session_role;
+	const char *set_role;		/* what SET ROLE gave; "": nothing */
 	const char *role;			/* current_user */
-	const char *actor;			/* "" where there is none, as below */
+	const char *actor;			/* "" where there is none, as above and below */
 	const char *application;
 	const char *client;
 	/* of an end: those of which subtransactions, 0: all */
@@ -102,9 +103,9 @@ extern void audit_record_encode(StringInfo out, const AuditRecord *record);
 extern bool audit_record_decode(const uint8 *buf, size_t len,
 								AuditRecord *record);
 
-/* Its kind, outcome, time and persons only: to look for it. */
-extern bool audit_record_skim(const uint8 *buf, size_t len,
-							  AuditRecord *record);
+/* Its time and its persons only: to look for it.  Allocates nothing. */
+extern bool audit_record_skim(const uint8 *buf, size_t len, TimestampTz *at,
+							  AuditSetReader *persons);
 
 /* "": it is open. */
 extern const char *audit_outcome_name(AuditOutcome outcome);

@@ -78,24 +78,6 @@ audit_set_add_range(AuditSet *set, uint64 first, uint64 last)
 	set->count++;
 }
 
-bool
-audit_set_has(const AuditSet *set, uint64 number)
-{
-	int			low = 0;
-	int			high = set->count;
-
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-
-		if (set->ranges[middle].last < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < set->count && set->ranges[low].first <= number;
-}
-
 void
 audit_set_encode(StringInfo out, const AuditSet *set)
 {
@@ -111,31 +93,64 @@ audit_set_encode(StringInfo out, const AuditSet *set)
 	}
 }
 
-bool
-audit_set_decode(const uint8 *buf, size_t len, size_t *offset, AuditSet *set)
+void
+audit_set_open(AuditSetReader *reader, const uint8 *buf, size_t len,
+			   size_t offset)
 {
-	uint64		count;
-	uint64		next = 0;
+	reader->buf = buf;
+	reader->len = len;
+	reader->offset = offset;
+	reader->next = 0;
+	/* each takes two bytes at least */
+	reader->ok = varint_read(buf, len, &reader->offset, &reader->left) &&
+		reader->left <= (len - reader->offset) / 2;
+}
+
+bool
+audit_set_next(AuditSetReader *reader, AuditRange *range)
+{
 	uint64		gap;
 	uint64		more;
 
-	memset(set, 0, sizeof(*set));
-	/* each takes two bytes at least */
-	if (!varint_read(buf, len, offset, &count) || count > (len - *offset) / 2)
+	if (!reader->ok || reader->left == 0)
 		return false;
-	set->max = (int) Max(count, 1);
-	set->ranges = palloc(sizeof(AuditRange) * set->max);
-	for (; count > 0; count--)
-	{
-		AuditRange *range = &set->ranges[set->count++];
-
-		if (!varint_read(buf, len, offset, &gap) ||
-			!varint_read(buf, len, offset, &more) ||
-			gap > AUDIT_SET_MAX - next || more > AUDIT_SET_MAX - next - gap)
-			return false;
-		range->first = next + gap;
-		range->last = range->first + more;
-		next = range->last + 1;
-	}
+	reader->ok = varint_read(reader->buf, reader->len, &reader->offset, &gap) &&
+		varint_read(reader->buf, reader->len, &reader->offset, &more) &&
+		gap <= AUDIT_SET_MAX - reader->next &&
+		more <= AUDIT_SET_MAX - reader->next - gap;
+	if (!reader->ok)
+		return false;
+	range->first = reader->next + gap;
+	range->last = range->first + more;
+	reader->next = range->last + 1;
+	reader->left--;
 	return true;
+}
+
+bool
+audit_set_has(AuditSetReader *reader, uint64 number)
+{
+	AuditRange	range;
+
+	while (audit_set_next(reader, &range) && range.first <= number)
+		if (range.last >= number)
+			return true;
+	return false;
+}
+
+bool
+audit_set_decode(const uint8 *buf, size_t len, size_t *offset, AuditSet *set)
+{
+	AuditSetReader reader;
+
+	memset(set, 0, sizeof(*set));
+	audit_set_open(&reader, buf, len, *offset);
+	if (!reader.ok)
+		return false;
+	set->max = (int) Max(reader.left, 1);
+	set->ranges = palloc(sizeof(AuditRange) * set->max);
+	while (audit_set_next(&reader, &set->ranges[set->count]))
+		set->count++;
+	*offset = reader.offset;
+	return reader.ok;
 }

@@ -39,11 +39,30 @@ audit_set_add(AuditSet *set, uint64 number)
 /* Puts the ranges in order and joins them; how many numbers there are. */
 extern uint64 audit_set_arrange(AuditSet *set);
 
-/* Is a number in an arranged set? */
-extern bool audit_set_has(const AuditSet *set, uint64 number);
-
-/* Arranged sets as bytes, and back; false: malformed. */
+/* An arranged set as bytes */
 extern void audit_set_encode(StringInfo out, const AuditSet *set);
+
+/* ... and its ranges, one after the other */
+typedef struct AuditSetReader
+{
+	const uint8 *buf;
+	size_t		len;
+	size_t		offset;			/* of the next range; at last, behind the set */
+	uint64		left;			/* ranges */
+	uint64		next;			/* no number is less */
+	bool		ok;				/* false: malformed */
+} AuditSetReader;
+
+extern void audit_set_open(AuditSetReader *reader, const uint8 *buf,
+						   size_t len, size_t offset);
+
+/* False: there is none, or it is malformed. */
+extern bool audit_set_next(AuditSetReader *reader, AuditRange *range);
+
+/* Is a number in the set? */
+extern bool audit_set_has(AuditSetReader *reader, uint64 number);
+
+/* All of it, palloc'd; false: malformed. */
 extern bool audit_set_decode(const uint8 *buf, size_t len, size_t *offset,
 							 AuditSet *set);
 

@@ -74,7 +74,7 @@ CREATE FUNCTION ev.records(OUT command text, OUT session text, OUT role text, OU
                            OUT rows bigint, OUT persons text, OUT failed boolean, OUT outcome text, OUT said text) RETURNS SETOF record LANGUAGE sql AS $$
     WITH new AS (SELECT * FROM gdpr.audit_log WHERE record > (SELECT record FROM ev.seen)),
     seen AS (UPDATE ev.seen SET record = (SELECT max(record) FROM new))
-    SELECT l.command, nullif(l.session_role, session_user), CASE WHEN l.role = session_user THEN 'superuser' ELSE l.role END, l.relation, array_to_string(l.columns, ','), array_to_string(l.actions, ','), l.rows,
+    SELECT l.command, nullif(l.session_role, session_user), concat_ws(' for ', CASE WHEN l.role = session_user THEN 'superuser' ELSE l.role END, nullif(l.set_role, l.role)), l.relation, array_to_string(l.columns, ','), array_to_string(l.actions, ','), l.rows,
            concat_ws(' and ', (SELECT string_agg(n.id::text, ',' ORDER BY n.id) FROM ev.number n WHERE l.subjects @> n.number),
                (SELECT nullif(sum(upper(r) - lower(r)) - (SELECT count(*) FROM ev.number n WHERE l.subjects @> n.number), 0) FROM unnest(l.subjects) r)),
            l.failed, coalesce(l.outcome, (SELECT e.outcome FROM new e WHERE e.kind = 'end' AND e.transaction = l.transaction)),
@@ -293,6 +293,14 @@ SET gdpr.purpose = sales; SELECT count(*) FROM dblink(:'self', 'SET gdpr.purpose
 \else
 :app SELECT name FROM ev.person WHERE id = 11 \g /dev/null
 \endif
+:records
+-- Names that change --------------------------------------------------------------------------------------------------
+:app SELECT name FROM ev.person WHERE id = 12;
+BEGIN; RESET ROLE; ALTER TABLE ev.person RENAME TO human; SET ROLE ev_app; SELECT name FROM ev.human WHERE id = 13; ROLLBACK;
+BEGIN; RESET ROLE; ALTER SCHEMA ev RENAME TO "E.""v"; SET ROLE ev_app; SELECT name FROM "E.""v".person WHERE id = 13; ROLLBACK;
+BEGIN; RESET ROLE; ALTER ROLE ev_app RENAME TO ev_other; SELECT gdpr.grant_purpose('sales', 'ev_other') \g /dev/null
+SET ROLE ev_other; SELECT name FROM ev.person WHERE id = 13; ROLLBACK;
+:app SELECT name FROM ev.person WHERE id = 14;
 :records
 RESET ROLE; SELECT count(*) FROM gdpr.verify_audit();
 \c :before
