@@ -48,6 +48,27 @@ CREATE TABLE gdpr.mapped_link (
 COMMENT ON TABLE gdpr.mapped_link IS
     'foreign keys that lead to the person: via 0 for the row, others for single columns; a table without via 0 holds a person per row';
 
+-- Both are of rights alone: the guard does not know them.
+CREATE TABLE gdpr.mapped_owner (
+    table_id integer NOT NULL,
+    owner_id integer NOT NULL,
+    owner_columns name[] NOT NULL,
+    columns name[] NOT NULL,
+    PRIMARY KEY (table_id, owner_id)
+);
+COMMENT ON TABLE gdpr.mapped_owner IS
+    'tables whose rows have several owners: the table owner_id, each row of which belongs to a person, refers to them by owner_columns';
+
+CREATE TABLE gdpr.mapped_access (
+    table_id integer NOT NULL,
+    columns name[] NOT NULL,
+    parent_id integer NOT NULL,
+    parent_columns name[] NOT NULL,
+    PRIMARY KEY (table_id, columns)
+);
+COMMENT ON TABLE gdpr.mapped_access IS
+    'foreign keys to a person who sees the row and does not own it: forgetting that person clears them';
+
 CREATE TABLE gdpr.mapped_column (
     id integer PRIMARY KEY DEFAULT nextval('gdpr.map_id'),
     table_id integer NOT NULL,
@@ -107,12 +128,14 @@ CREATE TABLE gdpr.conversion (
 REVOKE ALL ON gdpr.conversion FROM PUBLIC;
 COMMENT ON TABLE gdpr.conversion IS 'how far the conversion of a table has come: part and block; not in dumps: without it, it begins at the first block';
 
-REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_column, gdpr.mapped_check,
+REVOKE ALL ON gdpr.category, gdpr.mapped_table, gdpr.mapped_link, gdpr.mapped_owner, gdpr.mapped_access, gdpr.mapped_column, gdpr.mapped_check,
     gdpr.mapped_member, gdpr.former_number FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.map_id', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.category', 'WHERE id <> 15');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_table', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_link', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_owner', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_access', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_column', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_check', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.mapped_member', '');
@@ -272,21 +295,20 @@ END $$;
 COMMENT ON FUNCTION gdpr.assert_key(regclass, name[]) IS 'raises an error unless the columns identify a row';
 REVOKE ALL ON FUNCTION gdpr.assert_key(regclass, name[]) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.add_link(relation regclass, link smallint, list text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION gdpr.foreign_key(relation regclass, list text, OUT columns name[], OUT parent_id integer, OUT parent_columns name[])
+    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     names name[] := gdpr.column_list(relation, list);
-    fk record;
-    parent integer;
+    parent regclass;
 BEGIN
-    SELECT c.confrelid::regclass AS parent,
+    SELECT c.confrelid,
            (SELECT array_agg(a.attname ORDER BY k.position)
             FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, position)
-            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum) AS columns,
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum),
            (SELECT array_agg(a.attname ORDER BY k.position)
             FROM unnest(c.confkey) WITH ORDINALITY AS k(attnum, position)
-            JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum) AS parent_columns
-    INTO fk
+            JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum)
+    INTO parent, columns, parent_columns
     FROM pg_constraint c
     WHERE c.contype = 'f' AND c.conrelid = relation AND c.conparentid = 0
       AND (SELECT array_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
@@ -298,23 +320,68 @@ BEGIN
             USING ERRCODE = 'GD006',
                   HINT = 'A row belongs to the person a foreign key leads to: add the foreign key first.';
     END IF;
-    SELECT t.id INTO parent FROM gdpr.mapped_table t WHERE t.relation = fk.parent FOR KEY SHARE;
+    SELECT t.id INTO parent_id FROM gdpr.mapped_table t WHERE t.relation = parent FOR KEY SHARE;
     IF NOT FOUND THEN
-        IF EXISTS (SELECT FROM gdpr.mapped_member m WHERE m.relation = fk.parent) OR
-           EXISTS (SELECT FROM pg_inherits i JOIN gdpr.mapped_table t ON t.relation = i.inhparent WHERE i.inhrelid = fk.parent) THEN
-            RAISE EXCEPTION 'table %, to which the foreign key leads, is a partition or child of a declared table', fk.parent
+        IF EXISTS (SELECT FROM gdpr.mapped_member m WHERE m.relation = parent) OR
+           EXISTS (SELECT FROM pg_inherits i JOIN gdpr.mapped_table t ON t.relation = i.inhparent WHERE i.inhrelid = parent) THEN
+            RAISE EXCEPTION 'table %, to which the foreign key leads, is a partition or child of a declared table', parent
                 USING ERRCODE = 'GD006', HINT = 'Let the foreign key lead to the table that was declared.';
         END IF;
-        RAISE EXCEPTION 'table %, to which the foreign key leads, is not declared', fk.parent
+        RAISE EXCEPTION 'table %, to which the foreign key leads, is not declared', parent
             USING ERRCODE = 'GD006',
-                  HINT = format('Declare it first: SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', fk.parent);
+                  HINT = format('Declare it first: SELECT gdpr.declare_subject(%L, key => ''…'') or gdpr.declare_table(%1$L, via => ''…'').', parent);
     END IF;
-    INSERT INTO gdpr.mapped_link (table_id, via, columns, parent_id, parent_columns)
-    SELECT t.id, link, fk.columns, parent, fk.parent_columns
-    FROM gdpr.mapped_table t WHERE t.relation = add_link.relation;
 END $$;
+COMMENT ON FUNCTION gdpr.foreign_key(regclass, text) IS 'the foreign key of a table on these columns, and the declared table that it leads to';
+REVOKE ALL ON FUNCTION gdpr.foreign_key(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.add_link(relation regclass, link smallint, list text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO gdpr.mapped_link (table_id, via, columns, parent_id, parent_columns)
+    SELECT t.id, link, f.columns, f.parent_id, f.parent_columns
+    FROM gdpr.mapped_table t, gdpr.foreign_key(relation, list) f WHERE t.relation = add_link.relation
+$$;
 COMMENT ON FUNCTION gdpr.add_link(regclass, smallint, text) IS 'records the foreign key that leads from a table to the person';
 REVOKE ALL ON FUNCTION gdpr.add_link(regclass, smallint, text) FROM PUBLIC;
+
+-- What forget() reads of two tables at once, it reads as their owner.
+CREATE FUNCTION gdpr.assert_same_owner(relation regclass, other regclass) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT count(DISTINCT c.relowner) FROM pg_class c WHERE c.oid IN (relation, other)) > 1 THEN
+        RAISE EXCEPTION 'tables % and % have different owners', relation, other
+            USING ERRCODE = 'GD006', HINT = 'ALTER TABLE … OWNER TO … gives both to one role.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_same_owner(regclass, regclass) IS 'raises an error unless two tables belong to the same role';
+REVOKE ALL ON FUNCTION gdpr.assert_same_owner(regclass, regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.add_owners(relation regclass, owners regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    table_id integer := (SELECT t.id FROM gdpr.mapped_table t WHERE t.relation = add_owners.relation);
+    keys text[] := ARRAY(
+        SELECT (SELECT string_agg(quote_ident(a.attname), ',' ORDER BY k.position)
+                FROM unnest(c.conkey) WITH ORDINALITY AS k(attnum, position)
+                JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum)
+        FROM pg_constraint c
+        WHERE c.contype = 'f' AND c.conrelid = owners AND c.confrelid = relation AND c.conparentid = 0 ORDER BY c.oid);
+BEGIN
+    IF NOT EXISTS (SELECT FROM gdpr.mapped_table t JOIN gdpr.mapped_link l ON l.table_id = t.id AND l.via = 0 WHERE t.relation = owners) THEN
+        RAISE EXCEPTION 'table %, which is to name the owners, is not declared as a table of persons'' rows', owners
+            USING ERRCODE = 'GD006', HINT = format('Declare it first: SELECT gdpr.declare_table(%L, via => ''…'').', owners);
+    END IF;
+    IF cardinality(keys) <> 1 THEN
+        RAISE EXCEPTION 'table % has % foreign keys to table %', owners, cardinality(keys), relation
+            USING ERRCODE = 'GD006', HINT = 'It needs one: each of its rows says that a person is an owner.';
+    END IF;
+    PERFORM gdpr.assert_same_owner(relation, owners);
+    INSERT INTO gdpr.mapped_owner (table_id, owner_id, owner_columns, columns)
+    SELECT table_id, t.id, f.columns, f.parent_columns
+    FROM gdpr.mapped_table t, gdpr.foreign_key(owners, keys[1]) f WHERE t.relation = owners;
+END $$;
+COMMENT ON FUNCTION gdpr.add_owners(regclass, regclass) IS 'records the table whose rows say who owns a row of another';
+REVOKE ALL ON FUNCTION gdpr.add_owners(regclass, regclass) FROM PUBLIC;
 
 -- Declarations -----------------------------------------------------------------------------------
 
@@ -342,21 +409,64 @@ COMMENT ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text) IS
     'declares a table in which each row is a person; key: the columns that identify a row (default: the primary key); on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
 REVOKE ALL ON FUNCTION gdpr.declare_subject(regclass, text, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.declare_table(relation regclass, via text, on_forget text DEFAULT 'delete',
-                                   ground text DEFAULT NULL, keep_until text DEFAULT NULL)
+CREATE FUNCTION gdpr.declare_table(relation regclass, via text DEFAULT NULL, on_forget text DEFAULT 'delete',
+                                   ground text DEFAULT NULL, keep_until text DEFAULT NULL, owned_through regclass DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF relation IS NULL OR via IS NULL THEN
-        RAISE EXCEPTION 'relation or via is NULL' USING ERRCODE = 'null_value_not_allowed';
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF (via IS NULL) = (owned_through IS NULL) THEN
+        RAISE EXCEPTION 'whose are the rows of table %?', relation
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Give either via, the foreign key to the person, or owned_through, the table that says who owns a row.';
     END IF;
     PERFORM gdpr.assert_declarable(relation, on_forget, ground);
     INSERT INTO gdpr.mapped_table (relation, key_columns, on_forget, ground, keep_until)
     VALUES (relation, gdpr.row_key(relation), on_forget, ground, keep_until);
-    PERFORM gdpr.add_link(relation, 0::smallint, via);
+    IF via IS NOT NULL THEN
+        PERFORM gdpr.add_link(relation, 0::smallint, via);
+    ELSE
+        PERFORM gdpr.assert_key(relation, gdpr.row_key(relation));
+        PERFORM gdpr.add_owners(relation, owned_through);
+    END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.declare_table(regclass, text, text, text, text) IS
-    'declares a table whose rows belong to the person that the foreign key via leads to, at any depth; on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
-REVOKE ALL ON FUNCTION gdpr.declare_table(regclass, text, text, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.declare_table(regclass, text, text, text, text, regclass) IS
+    'declares a table whose rows belong to the person that the foreign key via leads to, at any depth, or to several whom the rows of owned_through name: such a row lives until the last of them is forgotten; on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
+REVOKE ALL ON FUNCTION gdpr.declare_table(regclass, text, text, text, text, regclass) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.declare_access(relation regclass, via text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mapped gdpr.mapped_table;
+    key record;
+    parent regclass;
+BEGIN
+    IF relation IS NULL OR via IS NULL THEN
+        RAISE EXCEPTION 'relation or via is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT * INTO mapped FROM gdpr.mapped_table t WHERE t.relation = declare_access.relation FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not declared', relation
+            USING ERRCODE = 'GD006', HINT = format('First say whose its rows are: SELECT gdpr.declare_table(%L, via => ''…'').', relation);
+    END IF;
+    SELECT * INTO key FROM gdpr.foreign_key(relation, via);
+    SELECT t.relation INTO parent FROM gdpr.mapped_table t WHERE t.id = key.parent_id;
+    IF EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = mapped.id AND l.via = 0 AND l.columns = key.columns) THEN
+        RAISE EXCEPTION 'the rows of table % belong to the person whom (%) leads to', relation, via
+            USING ERRCODE = 'GD006', HINT = 'Access is of those who see a row without owning it.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = ANY (key.columns) AND NOT a.attnotnull) THEN
+        RAISE EXCEPTION 'the foreign key on (%) of table % cannot be cleared: it is NOT NULL', via, relation
+            USING ERRCODE = 'GD006', HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', relation, key.columns[1]);
+    END IF;
+    PERFORM gdpr.assert_same_owner(relation, parent);
+    INSERT INTO gdpr.mapped_access (table_id, columns, parent_id, parent_columns)
+    VALUES (mapped.id, key.columns, key.parent_id, key.parent_columns) ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION gdpr.declare_access(regclass, text) IS
+    'declares that the person whom a foreign key of a declared table leads to sees its rows without owning them: forgetting that person clears the foreign key and leaves the row; protected or not';
+REVOKE ALL ON FUNCTION gdpr.declare_access(regclass, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.category_id(category text) RETURNS smallint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -491,6 +601,8 @@ REVOKE ALL ON FUNCTION gdpr.keep_history(regclass, boolean) FROM PUBLIC;
 CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM gdpr.mapped_link l WHERE l.table_id = ANY (ids) OR l.parent_id = ANY (ids);
+    DELETE FROM gdpr.mapped_owner o WHERE o.table_id = ANY (ids) OR o.owner_id = ANY (ids);
+    DELETE FROM gdpr.mapped_access a WHERE a.table_id = ANY (ids) OR a.parent_id = ANY (ids);
     DELETE FROM gdpr.mapped_column c WHERE c.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_check k WHERE k.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_member m WHERE m.table_id = ANY (ids);
@@ -513,7 +625,8 @@ BEGIN
         RAISE EXCEPTION 'table % is protected', relation
             USING ERRCODE = 'GD006', HINT = format('First CALL gdpr.unprotect(%L).', relation);
     END IF;
-    IF EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.parent_id = mapped.id AND l.table_id <> mapped.id) THEN
+    IF EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.parent_id = mapped.id AND l.table_id <> mapped.id
+               UNION ALL SELECT FROM gdpr.mapped_owner o WHERE o.owner_id = mapped.id) THEN
         RAISE EXCEPTION 'other declared tables lead to a person through table %', relation
             USING ERRCODE = 'GD006', HINT = 'Withdraw their declarations first.';
     END IF;
@@ -524,13 +637,17 @@ REVOKE ALL ON FUNCTION gdpr.undeclare_table(regclass) FROM PUBLIC;
 
 CREATE VIEW gdpr.data_map AS
 SELECT t.relation, t.protected,
-       CASE WHEN l.table_id IS NULL THEN 'subject' ELSE 'belongs to ' || p.relation::text END AS rows_are,
+       CASE WHEN l.table_id IS NOT NULL THEN 'belongs to ' || p.relation::text
+            WHEN o.table_id IS NOT NULL THEN 'owned through ' || w.relation::text
+            ELSE 'subject' END AS rows_are,
        l.columns AS via, t.on_forget, t.ground, t.keep_until,
        c.name AS "column", c.type_name AS type, k.name AS category, c.searchable, c.normalize, c.mask,
        s.columns AS subject_via, t.history, t.id AS table_id, c.id AS column_id
 FROM gdpr.mapped_table t
 LEFT JOIN gdpr.mapped_link l ON l.table_id = t.id AND l.via = 0
 LEFT JOIN gdpr.mapped_table p ON p.id = l.parent_id
+LEFT JOIN gdpr.mapped_owner o ON o.table_id = t.id
+LEFT JOIN gdpr.mapped_table w ON w.id = o.owner_id
 LEFT JOIN gdpr.mapped_column c ON c.table_id = t.id
 LEFT JOIN gdpr.category k ON k.id = c.category
 LEFT JOIN gdpr.mapped_link s ON s.table_id = t.id AND s.via = c.via AND c.via <> 0

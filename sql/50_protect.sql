@@ -595,7 +595,8 @@ DECLARE
     child regclass;
 BEGIN
     SELECT c.relation INTO child
-    FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
+    FROM (SELECT k.table_id, k.parent_id FROM gdpr.mapped_link k UNION ALL SELECT o.table_id, o.owner_id FROM gdpr.mapped_owner o) l
+    JOIN gdpr.mapped_table c ON c.id = l.table_id
     WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'table % leads to a person through %', child, mapped.relation
@@ -623,7 +624,8 @@ DECLARE
 BEGIN
     IF mapped.relation = relation THEN
         SELECT c.relation INTO child
-        FROM gdpr.mapped_link l JOIN gdpr.mapped_table c ON c.id = l.table_id
+        FROM (SELECT k.table_id, k.parent_id FROM gdpr.mapped_link k UNION ALL SELECT o.table_id, o.owner_id FROM gdpr.mapped_owner o) l
+        JOIN gdpr.mapped_table c ON c.id = l.table_id
         WHERE l.parent_id = mapped.id AND c.id <> mapped.id AND c.protected ORDER BY c.id LIMIT 1;
         IF FOUND THEN
             RAISE EXCEPTION 'table % leads to a person through %', child, relation

@@ -61,7 +61,7 @@ COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
 REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
 
 -- Protected tables with all their parts, those that belong to others first.
-CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT on_forget text, OUT has_others boolean, OUT has_rows boolean,
+CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT mapped gdpr.mapped_table, OUT has_others boolean, OUT has_rows boolean,
                                            OUT is_top boolean, OUT place bigint)
     -- not in SQL, which would be planned anew in each call
     RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -73,7 +73,7 @@ BEGIN
         UNION ALL
         SELECT l.table_id, d.n + 1 FROM depth d JOIN gdpr.mapped_link l ON l.parent_id = d.id AND l.via = 0
     )
-    SELECT r.relation, t.on_forget, EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0),
+    SELECT r.relation, t, EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0),
            r.has_rows, r.is_top, row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid) AS place
     FROM gdpr.mapped_table t JOIN (SELECT depth.id, max(depth.n) AS n FROM depth GROUP BY depth.id) d USING (id)
     JOIN gdpr.mapped_relation r ON r.table_id = t.id
@@ -161,63 +161,205 @@ END $$;
 COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a person in a table, with its parts, that is being converted; for forget';
 REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Rows with several owners, of whom this person is one. Locked: who else leaves waits, so that the last one knows.
+CREATE FUNCTION gdpr.owned_rows(person bigint, leaving bigint[], OUT relation regclass, OUT number bigint, OUT has_others boolean)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.assert_subject(subject);
-    category_id smallint;
-    numbers bigint[];
-    number bigint;
-    item record;
-    deleted bigint;
-    erased bigint;
-    relations jsonb := '[]';
-    result uuid;
+    owners record;
+    item text;
 BEGIN
-    IF category IS NOT NULL THEN
-        SELECT c.id INTO category_id FROM gdpr.category c WHERE c.name = category;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'category "%" does not exist', category
-                USING ERRCODE = 'GD006', HINT = 'SELECT name FROM gdpr.category shows them.';
-        END IF;
-        IF category_id = 15 THEN
-            RAISE EXCEPTION 'category "%" cannot be forgotten alone', category
-                USING ERRCODE = 'invalid_parameter_value',
-                      DETAIL = 'It is that of the extension''s own records about a person, such as proofs of consent.',
-                      HINT = format('They go with the person: SELECT gdpr.forget(%s).', person);
-        END IF;
-    END IF;
+    FOR owners IN
+        SELECT t.relation, w.relation AS through,
+               (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
+        FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
+        WHERE t.protected AND w.protected ORDER BY t.id
+    LOOP
+        relation := owners.relation;
+        PERFORM gdpr.assert_same_owner(relation, owners.through);
+        FOR item IN
+            SELECT gdpr.run_as_owner(relation, format(
+                'SELECT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS (SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = $1)'
+                ' ORDER BY 1 FOR UPDATE', relation, owners.through, owners.condition), person)
+        LOOP
+            number := item::bigint;
+            has_others := false;
+            -- who is left of a row that is still there, or whose it is
+            FOR item IN
+                SELECT gdpr.run_as_owner(relation, format(
+                    'SELECT DISTINCT coalesce(gdpr.subject_number(o.gdpr_sealed), 0) FROM %s s JOIN %s o ON %s WHERE gdpr.subject_number(s.gdpr_sealed) = $1',
+                    relation, owners.through, owners.condition), number)
+            LOOP
+                has_others := has_others OR (gdpr.person(item::bigint) <> ALL (leaving) AND NOT EXISTS (
+                    SELECT FROM gdpr.tombstone t WHERE t.number = item::bigint AND t.category IS NULL));
+            END LOOP;
+            IF has_others AND current_setting('transaction_isolation') <> 'read committed' THEN
+                RAISE EXCEPTION 'person % owns rows of table % together with others, who may be leaving as well', person, relation
+                    USING ERRCODE = 'feature_not_supported', HINT = 'Forget in a transaction that is READ COMMITTED.';
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.owned_rows(bigint, bigint[]) IS
+    'rows with several owners of which a person is one, by their numbers; has_others: an owner who is not leaving; for forget';
+REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint, bigint[]) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.clear_links(relation regclass, person bigint, statement text) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_clear_links';
+COMMENT ON FUNCTION gdpr.clear_links(regclass, bigint, text) IS 'runs an UPDATE that takes a person out of other people''s rows; for forget';
+REVOKE ALL ON FUNCTION gdpr.clear_links(regclass, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.clear_access(person bigint) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    link record;
+    rows bigint;
+    result jsonb := '[]';
+BEGIN
+    FOR link IN
+        SELECT t.relation, p.relation AS parent, p.protected,
+               (SELECT string_agg(format('%I = NULL', a.attname), ', ') FROM pg_attribute a
+                WHERE a.attrelid = t.relation AND a.attname = ANY (m.columns) AND NOT a.attnotnull) AS assignments,
+               (SELECT string_agg(format('x.%I = p.%I', k.a, k.b), ' AND ') FROM unnest(m.columns, m.parent_columns) AS k(a, b)) AS condition
+        FROM gdpr.mapped_access m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table p ON p.id = m.parent_id
+        WHERE t.protected AND p.protected ORDER BY t.id, m.columns
+    LOOP
+        PERFORM gdpr.assert_same_owner(link.relation, link.parent);
+        rows := gdpr.clear_links(link.relation, person, format(
+            'UPDATE %s x SET %s FROM %s p WHERE %s AND gdpr.subject_number(p.gdpr_sealed) = $1',
+            link.relation, link.assignments, link.parent, link.condition));
+        result := result || gdpr.reported(link.relation, 'unlink', rows, 'has access to rows of others, which stay');
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.clear_access(bigint) IS 'takes a person out of rows of others that it has access to; for forget';
+REVOKE ALL ON FUNCTION gdpr.clear_access(bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.reported(relation regclass, action text, rows bigint, reason text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN rows > 0 THEN jsonb_build_array(jsonb_build_object('relation', relation::text, 'action', action, 'rows', rows, 'reason', reason))
+                ELSE '[]'::jsonb END;
+COMMENT ON FUNCTION gdpr.reported(regclass, text, bigint, text) IS 'an item of gdpr.erasure.relations';
+REVOKE ALL ON FUNCTION gdpr.reported(regclass, text, bigint, text) FROM PUBLIC;
+
+-- One table, or a part of one, of one number: what happens to its rows.
+CREATE FUNCTION gdpr.erase_relation(relation regclass, mapped gdpr.mapped_table, has_others boolean, number bigint, aliases bigint[],
+                                    category_id smallint, hold gdpr.hold) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result jsonb := '[]';
+    rows record;
+    alias bigint;
+    elsewhere bigint := 0;
+BEGIN
+    IF mapped.on_forget = 'keep' THEN
+        RETURN gdpr.reported(relation, 'keep', (
+            SELECT r::bigint FROM gdpr.run_as_owner(relation, format(
+                'SELECT count(*) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation), number) r),
+            concat_ws(', until ', mapped.ground, mapped.keep_until));
+    END IF;
+    IF hold.id IS NOT NULL THEN
+        result := gdpr.reported(relation, 'hold', gdpr.hold_rows(relation, number, hold.number), format('%s, until %s', hold.ground, hold.until));
+    ELSIF category_id IS NULL AND mapped.on_forget = 'delete' THEN
+        SELECT * INTO rows FROM gdpr.forget_or_erase_rows(relation, number);
+        result := gdpr.reported(relation, 'delete', rows.deleted, 'belongs to nobody else') ||
+                  gdpr.reported(relation, 'erase', rows.erased, 'other rows need it, or a trigger or a restriction keeps it');
+    ELSE
+        result := gdpr.reported(relation, 'erase', gdpr.forget_rows(relation, number, category_id, true),
+                                CASE WHEN category_id IS NULL THEN 'declared' ELSE 'this category only' END);
+    END IF;
+    IF has_others THEN
+        FOREACH alias IN ARRAY number || aliases LOOP
+            elsewhere := elsewhere + gdpr.forget_rows(relation, alias, category_id, true);
+        END LOOP;
+    END IF;
+    RETURN result || gdpr.reported(relation, 'erase', elsewhere, 'has values in rows of others, which stay');
+END $$;
+COMMENT ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint, bigint[], smallint, gdpr.hold) IS
+    'deletes, erases, holds or keeps a person''s rows in one relation, and says so; for forget';
+REVOKE ALL ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint, bigint[], smallint, gdpr.hold) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_not_held(person bigint, category_id smallint) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held gdpr.hold;
+BEGIN
+    SELECT * INTO held FROM gdpr.hold h WHERE h.number = person AND h.finished_at IS NULL AND h.until > now();
+    IF FOUND THEN
+        RAISE EXCEPTION 'what belongs to number % is held until %', person, held.until
+            USING ERRCODE = 'GD011', DETAIL = format('It is left of person %s, who was forgotten.', held.subject),
+                  HINT = format('SELECT gdpr.release_hold(%L) erases it before.', held.id);
+    END IF;
+    SELECT h.* INTO held FROM gdpr.hold h
+    WHERE category_id IS NOT NULL AND h.subject = person AND h.finished_at IS NULL AND h.until > now() AND EXISTS (
+        SELECT FROM gdpr.mapped_table t JOIN gdpr.mapped_column c ON c.table_id = t.id
+        WHERE c.category = category_id AND t.on_forget <> 'keep' AND (h.relations IS NULL OR t.relation = ANY (h.relations)))
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'data of person % in this category is held until %', person, held.until
+            USING ERRCODE = 'GD011', DETAIL = 'One category of rows that are held cannot be forgotten alone.',
+                  HINT = format('Forget all of the person: the held rows stay. Or SELECT gdpr.release_hold(%L).', held.id);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_not_held(bigint, smallint) IS 'raises an error if a hold does not let a number, or a category of a person, be forgotten';
+REVOKE ALL ON FUNCTION gdpr.assert_not_held(bigint, smallint) FROM PUBLIC;
+
+-- All that forget does but for the keys: so the preview does the same.
+CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- the person, and the rows whose last owner it is, each with a number of its own
+    own bigint[] := ARRAY[person];
+    whose bigint;
+    item record;
+    held gdpr.hold;
+    shared jsonb := '{}'; -- relations by the numbers of rows that have other owners
+    i integer := 1;
+BEGIN
     -- before anything is locked: a worker that has one of the person's messages goes on to its end
     DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL;
 
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
-    PERFORM pg_advisory_xact_lock(1734635634, hashint8(person));
-    FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
-        PERFORM gdpr.lock_rows(item.relation, person, item.has_others);
-        PERFORM gdpr.seal_person(item.relation, person);
+    WHILE i <= cardinality(own) LOOP
+        whose := own[i];
+        PERFORM gdpr.lock_person(whose);
+        IF i = 1 THEN
+            PERFORM gdpr.assert_not_held(person, category_id);
+        END IF;
+        FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
+            PERFORM gdpr.lock_rows(item.relation, whose, item.has_others);
+            PERFORM gdpr.seal_person(item.relation, whose);
+        END LOOP;
+        FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own) r WHERE r.number <> ALL (own) LOOP
+            IF item.has_others THEN
+                shared := shared || jsonb_build_object(item.number, item.relation);
+            ELSE
+                own := own || item.number;
+            END IF;
+        END LOOP;
+        i := i + 1;
     END LOOP;
-    numbers := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a
-                               WHERE a.subject = person AND (category_id IS NULL OR a.category = category_id));
 
-    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.on_forget <> 'keep' AND t.has_rows ORDER BY t.place LOOP
-        deleted := 0;
-        erased := 0;
-        IF category_id IS NULL AND item.on_forget = 'delete' THEN
-            SELECT r.deleted, r.erased INTO deleted, erased FROM gdpr.forget_or_erase_rows(item.relation, person) r;
-        ELSE
-            erased := gdpr.forget_rows(item.relation, person, category_id, true);
+    relations := CASE WHEN category_id IS NULL THEN gdpr.clear_access(person) ELSE '[]' END;
+    numbers := '{}';
+    FOREACH whose IN ARRAY own LOOP
+        numbers := numbers || whose || ARRAY(
+            SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND (category_id IS NULL OR a.category = category_id));
+    END LOOP;
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
+        SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h WHERE category_id IS NULL LIMIT 1;
+        IF FOUND THEN
+            held.number := gdpr.hold_number(held);
         END IF;
-        -- and in rows of other people
-        IF item.has_others THEN
-            FOREACH number IN ARRAY numbers LOOP
-                erased := erased + gdpr.forget_rows(item.relation, number, category_id, true);
-            END LOOP;
-        END IF;
-        IF deleted > 0 OR erased > 0 THEN
-            relations := relations || jsonb_build_object('relation', item.relation, 'deleted', deleted, 'erased', erased);
-        END IF;
+        FOREACH whose IN ARRAY own LOOP
+            relations := relations || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
+                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND (category_id IS NULL OR a.category = category_id)), category_id, held);
+        END LOOP;
+    END LOOP;
+    FOR item IN SELECT s.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(shared) s
+                WHERE s.key::bigint <> ALL (own) GROUP BY 1 ORDER BY 1 LOOP
+        relations := relations || gdpr.reported(item.relation, 'share', item.rows, 'has other owners');
     END LOOP;
 
     DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL; -- that came meanwhile
@@ -226,23 +368,128 @@ BEGIN
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
             USING HINT = 'Look there for rows of this person, and CALL gdpr.protect() on it.';
     END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.erase(bigint, smallint) IS
+    'what forget does to rows, and the numbers whose keys are to be destroyed; for forget and forget_preview';
+REVOKE ALL ON FUNCTION gdpr.erase(bigint, smallint) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.forgettable_category(category text, person bigint) RETURNS smallint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result smallint := (SELECT c.id FROM gdpr.category c WHERE c.name = category);
+BEGIN
+    IF category IS NOT NULL AND result IS NULL THEN
+        RAISE EXCEPTION 'category "%" does not exist', category
+            USING ERRCODE = 'GD006', HINT = 'SELECT name FROM gdpr.category shows them.';
+    END IF;
+    IF result = 15 THEN
+        RAISE EXCEPTION 'category "%" cannot be forgotten alone', category
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is that of the extension''s own records about a person, such as proofs of consent.',
+                  HINT = format('They go with the person: SELECT gdpr.forget(%s).', person);
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.forgettable_category(text, bigint) IS 'the id of a category, which must be one that can be forgotten alone; NULL if it is';
+REVOKE ALL ON FUNCTION gdpr.forgettable_category(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint := gdpr.assert_subject(subject);
+    category_id smallint := gdpr.forgettable_category(category, person);
+    done record;
+    result uuid;
+BEGIN
+    SELECT * INTO done FROM gdpr.erase(person, category_id);
     -- again after a crash or by mistake: the first erasure stands, unless something was left
     SELECT e.id INTO result FROM gdpr.erasure e
     WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
     ORDER BY e.erased_at LIMIT 1;
-    IF NOT FOUND OR relations <> '[]' THEN
+    IF NOT FOUND OR done.relations @? '$[*] ? (@.action != "keep" && @.action != "share")' THEN
         INSERT INTO gdpr.erasure (subject, category, reason, relations)
-        VALUES (person, category_id, reason, relations) RETURNING id INTO result;
+        VALUES (person, category_id, reason, done.relations) RETURNING id INTO result;
     END IF;
-    FOREACH number IN ARRAY numbers LOOP
-        PERFORM gdpr.puncture_at_commit(number, category_id, result);
-    END LOOP;
+    PERFORM gdpr.puncture_at_commit(n, category_id, result) FROM unnest(done.numbers) WITH ORDINALITY AS u(n, place) ORDER BY place;
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.forget(bigint, text, text) IS
     'forgets a person, or one category of it: deletes, erases or keeps rows as the data map says, and when the transaction commits destroys the keys, so that every backup is dark for that person; returns the erasure''s id';
 REVOKE ALL ON FUNCTION gdpr.forget(bigint, text, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, OUT relation regclass, OUT rows bigint, OUT action text,
+                                    OUT reason text, OUT stays_clear name[])
+    RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint := gdpr.assert_subject(subject);
+    category_id smallint := gdpr.forgettable_category(category, person);
+    report text;
+BEGIN
+    -- it is done, and undone
+    BEGIN
+        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = 'preview', DETAIL = (SELECT e.relations FROM gdpr.erase(person, category_id) e);
+    EXCEPTION WHEN SQLSTATE 'GDPRE' THEN
+        GET STACKED DIAGNOSTICS report = PG_EXCEPTION_DETAIL;
+    END;
+    RETURN QUERY
+    SELECT r.relation::regclass, r.rows, r.action, r.reason,
+           CASE WHEN r.action = 'erase' THEN ARRAY(
+               SELECT a.attname FROM pg_attribute a
+               WHERE a.attrelid = r.relation::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'gdpr_sealed'
+                 AND NOT EXISTS (SELECT FROM gdpr.mapped_relation m JOIN gdpr.mapped_column c ON c.table_id = m.table_id
+                                 WHERE m.relation = r.relation::regclass AND c.name = a.attname) ORDER BY a.attnum) END
+    FROM jsonb_to_recordset(report::jsonb) AS r(relation text, rows bigint, action text, reason text);
+END $$;
+COMMENT ON FUNCTION gdpr.forget_preview(bigint, text) IS
+    'what forget would do now, by doing it and taking it back: for each relation how many rows are deleted, erased, kept, shared with other owners, or lose their link to the person, why, and which columns of an erased row stay as they are';
+REVOKE ALL ON FUNCTION gdpr.forget_preview(bigint, text) FROM PUBLIC;
+
+-- The end of holds -------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.finish_hold(held gdpr.hold) RETURNS uuid
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result uuid;
+BEGIN
+    UPDATE gdpr.hold h SET finished_at = now(), until = least(h.until, now()) WHERE h.id = held.id;
+    IF held.number IS NOT NULL THEN
+        result := gdpr.forget(held.number, 'the hold is over');
+        -- and what these rows had needed, also of other holds
+        PERFORM gdpr.forget(h.number, 'the hold is over') FROM gdpr.hold h
+        WHERE h.subject = held.subject AND h.id <> held.id AND h.number IS NOT NULL AND h.finished_at IS NOT NULL;
+        PERFORM gdpr.forget(held.subject, 'the hold is over');
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.finish_hold(gdpr.hold) IS 'ends a hold, and completes the erasure that it held up; returns the erasure''s id, NULL if the person was not forgotten meanwhile';
+REVOKE ALL ON FUNCTION gdpr.finish_hold(gdpr.hold) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.release_hold(hold uuid) RETURNS uuid
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT gdpr.finish_hold(gdpr.open_hold(hold)) $$;
+COMMENT ON FUNCTION gdpr.release_hold(uuid) IS
+    'ends a hold now: if the person was forgotten meanwhile, what was held is erased; returns the erasure''s id, or NULL';
+REVOKE ALL ON FUNCTION gdpr.release_hold(uuid) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.finish_holds() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hold uuid;
+    result bigint := 0;
+BEGIN
+    FOR hold IN SELECT h.id FROM gdpr.hold h WHERE h.finished_at IS NULL AND h.until <= now() ORDER BY h.until, h.id LOOP
+        -- one that cannot be finished does not stop the others
+        BEGIN
+            PERFORM gdpr.finish_hold(gdpr.open_hold(hold));
+            result := result + 1;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'hold % is over, but could not be finished: %', hold, SQLERRM USING ERRCODE = SQLSTATE;
+        END;
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.finish_holds() IS
+    'ends the holds whose date has passed, and completes the erasures that they held up; returns how many; retention calls it';
+REVOKE ALL ON FUNCTION gdpr.finish_holds() FROM PUBLIC;
 
 -- After a restore ---------------------------------------------------------------------------------
 

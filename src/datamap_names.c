@@ -60,7 +60,19 @@ datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
 		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.columns)",
 		"UPDATE gdpr.mapped_link l SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
 		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) l.parent_id"
-		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.parent_columns)"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (l.parent_columns)",
+		"UPDATE gdpr.mapped_owner o SET owner_columns = pg_catalog.array_replace(owner_columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) o.owner_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (o.owner_columns)",
+		"UPDATE gdpr.mapped_owner o SET columns = pg_catalog.array_replace(columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) o.table_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (o.columns)",
+		"UPDATE gdpr.mapped_access a SET columns = pg_catalog.array_replace(columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) a.table_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (a.columns)",
+		"UPDATE gdpr.mapped_access a SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
+		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) a.parent_id"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (a.parent_columns)"
 	};
 	Oid			types[3] = {OIDOID, NAMEOID, NAMEOID};
 	Datum		args[3];

@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "alias.h"
 #include "crypto.h"
 #include "datamap.h"
 #include "errors.h"
@@ -33,6 +34,9 @@
 #include "sealed.h"
 
 PG_FUNCTION_INFO_V1(gdpr_forget_rows);
+PG_FUNCTION_INFO_V1(gdpr_clear_links);
+PG_FUNCTION_INFO_V1(gdpr_hold_rows);
+PG_FUNCTION_INFO_V1(gdpr_new_number);
 PG_FUNCTION_INFO_V1(gdpr_lost_keys);
 
 /*
@@ -150,6 +154,76 @@ owner_search_path(Oid owner)
 	return "\"$user\", public";
 }
 
+/* A statement on a table, its parameters, and what the guard is told of it */
+typedef struct Work
+{
+	TableMap   *table;
+	GuardMode	mode;
+	const char *query;
+	int			nargs;
+	Oid			types[3];
+	Datum		args[3];
+	char		nulls[4];
+	StringInfoData deferrable;	/* constraints to check afterwards */
+	StringInfoData deferred;	/* ... and to defer again */
+} Work;
+
+/*
+ * Runs it as the table's owner, with the owner's search path; how many rows.
+ * SPI is connected.
+ */
+static int64
+run_work(Work *work)
+{
+	Oid			owner = datamap_relation_owner(work->table->relid);
+	const char *search_path = owner_search_path(owner);
+	volatile int64 rows = 0;
+	GuardMode	before;
+	Oid			user;
+	int			sec_context;
+	int			guc_level;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	guc_level = NewGUCNestLevel();
+	before = guard_set_mode(work->mode);
+	PG_TRY();
+	{
+		/* triggers of the table run, which the caller need not trust */
+		SetUserIdAndSecContext(owner, sec_context |
+							   SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_NOFORCE_RLS);
+		(void) set_config_option("search_path", search_path, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+		if (SPI_execute_plan(plans_get(work->query, work->nargs, work->types),
+							 work->args, work->nulls, false, 0) < 0)
+			elog(ERROR, "could not forget rows");
+		rows = (int64) SPI_processed;
+		set_constraints(&work->deferrable, "IMMEDIATE");
+		set_constraints(&work->deferred, "DEFERRED");
+	}
+	PG_FINALLY();
+	{
+		(void) guard_set_mode(before);
+		SetUserIdAndSecContext(user, sec_context);
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(false, guc_level);	/* what they set is not for our caller */
+	return rows;
+}
+
+static TableMap *
+protected_table(Oid relid)
+{
+	TableMap   *table = datamap_lookup(relid);
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 errmsg("relation %u is not protected", relid)));
+	return table;
+}
+
 /*
  * gdpr.forget_rows(relation, number, category, erase, row) RETURNS bigint
  *
@@ -162,82 +236,114 @@ owner_search_path(Oid owner)
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
 {
-	Oid			types[3] = {INT8OID, INT2OID, TIDOID};
-	Datum		args[3];
-	char		nulls[] = "   ";
-	TableMap   *table;
-	GuardMode	forget = {GUARD_FORGET, 0, KEYSTORE_ALL_CATEGORIES, false};
-	GuardMode	before;
-	volatile int64 rows = 0;
+	Work		work = {.types = {INT8OID, INT2OID, TIDOID}, .nulls = "   "};
 	bool		one_row = !PG_ARGISNULL(4);
-	StringInfoData deferrable;
-	StringInfoData deferred;
-	const char *search_path;
-	Oid			owner;
-	Oid			user;
-	int			sec_context;
-	int			guc_level;
+	int64		rows;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("relation, number or erase is NULL")));
-	table = datamap_lookup(PG_GETARG_OID(0));
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("relation %u is not protected", PG_GETARG_OID(0))));
-	forget.person = (uint64) PG_GETARG_INT64(1);
-	if (!PG_ARGISNULL(2))
-		forget.category = PG_GETARG_INT16(2);
-	forget.erase = PG_GETARG_BOOL(3);
-	args[0] = PG_GETARG_DATUM(1);
-	args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
-	nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
-	args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
+	work.table = protected_table(PG_GETARG_OID(0));
+	work.mode.task = GUARD_FORGET;
+	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	work.mode.category = PG_ARGISNULL(2) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(2);
+	work.mode.erase = PG_GETARG_BOOL(3);
+	work.args[0] = PG_GETARG_DATUM(1);
+	work.args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
+	work.nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
+	work.args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
+	work.nargs = one_row ? 3 : 2;
 
 	SPI_connect();
-	initStringInfo(&deferrable);
-	initStringInfo(&deferred);
-	if (!forget.erase)
+	initStringInfo(&work.deferrable);
+	initStringInfo(&work.deferred);
+	if (!work.mode.erase)
 	{
-		List	   *references = add_references_to(NIL, table->relid);
+		List	   *references = add_references_to(NIL, work.table->relid);
 
-		if (table->root != table)
-			references = add_references_to(references, table->root->relid);
-		name_constraints(references, &deferrable, &deferred);
+		if (work.table->root != work.table)
+			references = add_references_to(references, work.table->root->relid);
+		name_constraints(references, &work.deferrable, &work.deferred);
 	}
-	owner = datamap_relation_owner(table->relid);
-	search_path = owner_search_path(owner);
-	GetUserIdAndSecContext(&user, &sec_context);
-	guc_level = NewGUCNestLevel();
-	before = guard_set_mode(forget);
-	PG_TRY();
-	{
-		/* triggers of the table run, which the caller need not trust */
-		SetUserIdAndSecContext(owner, sec_context |
-							   SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_NOFORCE_RLS);
-		(void) set_config_option("search_path", search_path, PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-		if (SPI_execute_plan(plans_get(rows_query(table, forget.erase, one_row),
-									   one_row ? 3 : 2, types),
-							 args, nulls, false, 0) < 0)
-			elog(ERROR, "could not forget rows");
-		rows = (int64) SPI_processed;
-		set_constraints(&deferrable, "IMMEDIATE");
-		set_constraints(&deferred, "DEFERRED");
-	}
-	PG_FINALLY();
-	{
-		(void) guard_set_mode(before);
-		SetUserIdAndSecContext(user, sec_context);
-	}
-	PG_END_TRY();
-	AtEOXact_GUC(false, guc_level);	/* what they set is not for our caller */
+	work.query = rows_query(work.table, work.mode.erase, one_row);
+	rows = run_work(&work);
 	SPI_finish();
 	PG_RETURN_INT64(rows);
+}
+
+/*
+ * gdpr.clear_links(relation, person, statement) RETURNS bigint
+ *
+ * Runs an UPDATE, in which $1 is the person, that takes it out of rows of
+ * others, also of restricted ones; how many rows.  As the table's owner.
+ */
+Datum
+gdpr_clear_links(PG_FUNCTION_ARGS)
+{
+	Work		work = {.nargs = 1, .types = {INT8OID}, .nulls = " "};
+	int64		rows;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation, person or statement is NULL")));
+	work.table = protected_table(PG_GETARG_OID(0));
+	work.mode.task = GUARD_FORGET;
+	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	work.mode.category = KEYSTORE_ALL_CATEGORIES;
+	work.args[0] = PG_GETARG_DATUM(1);
+	SPI_connect();
+	initStringInfo(&work.deferrable);
+	initStringInfo(&work.deferred);
+	work.query = psprintf(REWRITE_PHYSICAL "%s", text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	rows = run_work(&work);
+	SPI_finish();
+	PG_RETURN_INT64(rows);
+}
+
+/*
+ * gdpr.hold_rows(relation, person, number) RETURNS bigint
+ *
+ * Seals the rows of a person in a protected table anew, under another number;
+ * how many.  Rows of tables that belong to them follow.
+ */
+Datum
+gdpr_hold_rows(PG_FUNCTION_ARGS)
+{
+	Work		work = {.nargs = 1, .types = {INT8OID}, .nulls = " "};
+	int64		rows;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation, person or number is NULL")));
+	work.table = protected_table(PG_GETARG_OID(0));
+	work.mode.task = GUARD_RELINK;
+	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	work.mode.number = alias_living_person(PG_GETARG_INT64(2));
+	work.args[0] = PG_GETARG_DATUM(1);
+	SPI_connect();
+	initStringInfo(&work.deferrable);
+	initStringInfo(&work.deferred);
+	work.query = psprintf(REWRITE_PHYSICAL
+						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed"
+						  " WHERE gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1",
+						  datamap_relation_name(work.table->relid));
+	rows = run_work(&work);
+	SPI_finish();
+	PG_RETURN_INT64(rows);
+}
+
+/*
+ * gdpr.new_number() RETURNS bigint
+ *
+ * A number that nobody has had.  ERRCODE_GDPR_KEYSTORE_UNAVAILABLE.
+ */
+Datum
+gdpr_new_number(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) keystore_next_number());
 }
 
 static bool

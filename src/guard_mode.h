@@ -18,7 +18,9 @@ typedef enum GuardTask
 typedef struct GuardMode
 {
 	GuardTask	task;
-	uint64		person;			/* GUARD_FORGET: who */
+	uint64		person;			/* GUARD_FORGET: who; GUARD_RELINK: if number
+								 * is not 0, whose rows go to it */
+	uint64		number;
 	int			category;		/* GUARD_FORGET: which, or -1 for all */
 	bool		erase;			/* GUARD_FORGET: an UPDATE is to erase rows */
 } GuardMode;

@@ -294,12 +294,27 @@ own_number(GuardRow *row)
 	return drawn;
 }
 
+/* Rows go from one person to a number, and no others anywhere. */
+static bool
+is_renumbering(void)
+{
+	return guard_mode().task == GUARD_RELINK && guard_mode().number != 0;
+}
+
+static uint64
+renumbered(uint64 person)
+{
+	return person == guard_mode().person ? guard_mode().number : person;
+}
+
 /* Whose row it is. */
 static uint64
 row_number(GuardRow *row)
 {
 	LinkMap    *link = &row->table->links[0];
 
+	if (row->old != NULL && is_renumbering())
+		return renumbered(guard_old_person(row));
 	if (!OidIsValid(link->parent_relid) ||
 		subject_link_is_null(link, row->isnull))
 	{
@@ -345,8 +360,10 @@ guard_resolve_numbers(GuardRow *row)
 		for (j = 0; j < row->table->ncolumns; j++)
 			set |= row->table->columns[j].link == link &&
 				row->states[j] == ROW_SET;
-		if (!row->insert && (guard_mode().task == GUARD_FORGET ||
-							 (link_unchanged(row, link) && !set)))
+		if (!row->insert && is_renumbering())
+			row->numbers[i] = renumbered(guard_old_column_person(row, link->via, -1));
+		else if (!row->insert && (guard_mode().task == GUARD_FORGET ||
+								  (link_unchanged(row, link) && !set)))
 			row->numbers[i] = guard_old_column_person(row, link->via, -1);
 		else if (subject_link_is_null(link, row->isnull))
 			row->numbers[i] = row->numbers[0];

@@ -645,12 +645,14 @@ subject_relink_children(const TableMap *table, Relation rel,
 						const Datum *values, const bool *isnull)
 {
 	List	   *children = datamap_tables(table->root->relid);
-	GuardMode	relink = {GUARD_RELINK, 0, 0, false};
+	GuardMode	relink = {.task = GUARD_RELINK};
 	GuardMode	before = guard_set_mode(relink);
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	forget_found();
+	if (before.task == GUARD_RELINK)
+		(void) guard_set_mode(before);	/* further down, for the same */
 	PG_TRY();
 	{
 		SPI_connect();
