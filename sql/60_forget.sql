@@ -17,10 +17,14 @@ CREATE TABLE gdpr.erasure (
     reason text,
     requested_by name NOT NULL DEFAULT session_user,
     erased_at timestamptz NOT NULL DEFAULT now(),
-    relations jsonb NOT NULL DEFAULT '[]'
+    relations jsonb NOT NULL DEFAULT '[]',
+    kek_version integer,
+    token_epoch integer
 );
 CREATE INDEX erasure_subject ON gdpr.erasure (subject);
 COMMENT ON TABLE gdpr.erasure IS 'what was forgotten, when and why: numbers and counts, no personal data';
+COMMENT ON COLUMN gdpr.erasure.kek_version IS 'of the keystore then: copies of it from before are of use until the key-encryption key is rotated';
+COMMENT ON COLUMN gdpr.erasure.token_epoch IS 'of the keystore then: until it is rotated, a token in a backup can be compared with a guess';
 REVOKE ALL ON gdpr.subject_alias, gdpr.erasure FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.subject_alias', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.erasure', '');
@@ -407,8 +411,9 @@ BEGIN
     WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
     ORDER BY e.erased_at LIMIT 1;
     IF NOT FOUND OR done.relations @? '$[*] ? (@.action != "keep" && @.action != "share")' THEN
-        INSERT INTO gdpr.erasure (subject, category, reason, relations)
-        VALUES (person, category_id, reason, done.relations) RETURNING id INTO result;
+        INSERT INTO gdpr.erasure (subject, category, reason, relations, kek_version, token_epoch)
+        SELECT person, category_id, forget.reason, done.relations, s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
+        RETURNING id INTO result;
     END IF;
     PERFORM gdpr.puncture_at_commit(n, category_id, result) FROM unnest(done.numbers) WITH ORDINALITY AS u(n, place) ORDER BY place;
     RETURN result;

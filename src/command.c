@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -36,17 +35,15 @@ pipe_with(const char *input)
 	int			fds[2];
 	size_t		len = strlen(input);
 
-	if (len > PIPE_BUF)
-	{
-		errno = E2BIG;
-		return -1;
-	}
 	if (pipe(fds) != 0)
 		return -1;
-	if (write(fds[1], input, len) != (ssize_t) len)
+	/* what does not fit in fails, and does not wait */
+	if (fcntl(fds[1], F_SETFL, O_NONBLOCK) != 0 ||
+		write(fds[1], input, len) != (ssize_t) len)
 	{
 		close(fds[0]);
 		close(fds[1]);
+		errno = E2BIG;
 		return -1;
 	}
 	close(fds[1]);

@@ -13,7 +13,7 @@
 
 /*
  * Runs a command by /bin/sh -c, for so many seconds at most, with a text on its
- * standard input (NULL: nothing; at most PIPE_BUF bytes); returns its wait
+ * standard input (NULL: nothing; it has to fit into a pipe, 64 kB); returns its wait
  * status.  Its standard error is the server's log.  What it prints goes to
  * output, *len bytes of it, as far as there is room: *len == size means that
  * there was more.  Can be cancelled; then, and when the time is over, all of it

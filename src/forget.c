@@ -38,6 +38,7 @@ PG_FUNCTION_INFO_V1(gdpr_clear_links);
 PG_FUNCTION_INFO_V1(gdpr_hold_rows);
 PG_FUNCTION_INFO_V1(gdpr_new_number);
 PG_FUNCTION_INFO_V1(gdpr_lost_keys);
+PG_FUNCTION_INFO_V1(gdpr_key_is_lost);
 
 /*
  * Which rows: by the person they belong to, or of whom they have values.  A
@@ -355,6 +356,28 @@ key_is_lost(uint64 number, int category, int month)
 		return true;
 	crypto_wipe(key, sizeof(key));
 	return false;
+}
+
+/*
+ * gdpr.key_is_lost(number, category) RETURNS boolean
+ *
+ * Does the keystore serve no key of a number, or none of one category of it?
+ */
+Datum
+gdpr_key_is_lost(PG_FUNCTION_ARGS)
+{
+	uint64		number;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	number = (uint64) PG_GETARG_INT64(0);
+	if (PG_ARGISNULL(1))
+		PG_RETURN_BOOL(keystore_life(number) == KEYSTORE_FORGOTTEN);
+	if (PG_GETARG_INT16(1) < 0 || PG_GETARG_INT16(1) >= DATAMAP_CATEGORIES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no category %d", PG_GETARG_INT16(1))));
+	PG_RETURN_BOOL(key_is_lost(number, PG_GETARG_INT16(1), 0));
 }
 
 /*

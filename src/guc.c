@@ -38,6 +38,7 @@ bool		guc_allow_plaintext_copies = false;
 int			guc_audit_max_lag = 1024;
 int			guc_audit_lag_timeout = 10000;
 char	   *guc_digest_command = NULL;
+char	   *guc_sign_command = NULL;
 int			guc_digest_interval = 60;
 int			guc_worker_naptime = 5000;
 int			guc_max_subjects_per_statement = -1;
@@ -294,6 +295,14 @@ guc_init(void)
 							   "Shell command that takes digests of the audit trail to another system.",
 							   "It gets a line of JSON on its standard input. Empty: none.",
 							   &guc_digest_command,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("gdpr.sign_command",
+							   "Shell command that signs certificates.",
+							   "It gets the document on its standard input, and prints the signature in base64. Empty: none.",
+							   &guc_sign_command,
 							   "",
 							   PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY,

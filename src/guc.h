@@ -33,6 +33,7 @@ extern int	guc_audit_max_lag;	/* MB; -1: no limit */
 extern int	guc_audit_lag_timeout;	/* ms */
 extern bool guc_allow_plaintext_copies;
 extern char *guc_digest_command;
+extern char *guc_sign_command;
 extern int	guc_digest_interval;	/* s */
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;
