@@ -41,6 +41,7 @@ char	   *guc_digest_command = NULL;
 char	   *guc_sign_command = NULL;
 int			guc_digest_interval = 60;
 int			guc_worker_naptime = 5000;
+int			guc_erasure_grace = 0;	/* SQL reads it */
 int			guc_max_subjects_per_statement = -1;
 
 #define RECORDED_BYTES	1000
@@ -220,6 +221,17 @@ guc_init(void)
 							 PGC_SUSET,
 							 0,
 							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("gdpr.erasure_grace",
+							"Time before gdpr.plan_erasure() has persons forgotten, in which that can be taken back.",
+							NULL,
+							&guc_erasure_grace,
+							0,
+							0,
+							INT_MAX / 2,
+							PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
 
 	/* How long unfinished erasures wait for their next attempt. */
 	DefineCustomIntVariable("gdpr.worker_naptime",

@@ -1,0 +1,114 @@
+-- Erasures that wait: of many persons, as when a tenant leaves, so that a mistake can be undone within a while.
+
+CREATE TABLE gdpr.planned_erasure (
+    subject bigint PRIMARY KEY,
+    due_at timestamptz NOT NULL,
+    reason text,
+    restriction uuid NOT NULL,
+    planned_at timestamptz NOT NULL DEFAULT now(),
+    planned_by name NOT NULL,
+    actor text,
+    failure text
+);
+CREATE INDEX planned_erasure_due_at ON gdpr.planned_erasure (due_at);
+COMMENT ON TABLE gdpr.planned_erasure IS 'persons who are to be forgotten, and are restricted until then';
+COMMENT ON COLUMN gdpr.planned_erasure.failure IS 'SQLSTATE of the last attempt, if it failed';
+REVOKE ALL ON gdpr.planned_erasure FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gdpr.planned_erasure', '');
+
+CREATE FUNCTION gdpr.plan_erasure(subjects bigint[], reason text DEFAULT NULL, grace interval DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint;
+    result bigint := 0;
+BEGIN
+    grace := coalesce(grace, current_setting('gdpr.erasure_grace')::interval);
+    IF subjects IS NULL OR grace < interval '0' OR NOT isfinite(grace) THEN
+        RAISE EXCEPTION 'subjects is NULL, or grace is negative' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- in their order: two who plan do not wait for each other
+    FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
+        PERFORM gdpr.lock_person(person);
+        CONTINUE WHEN EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = person);
+        INSERT INTO gdpr.planned_erasure (subject, due_at, reason, restriction, planned_by, actor)
+        VALUES (person, now() + grace, plan_erasure.reason, gdpr.restrict(person, 'to be forgotten'), gdpr.caller(),
+                nullif(current_setting('gdpr.actor'), ''));
+        result := result + 1;
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.plan_erasure(bigint[], text, interval) IS
+    'has persons forgotten after a while (default: gdpr.erasure_grace), by gdpr.run_planned_erasures; until then they are restricted, and gdpr.cancel_erasure() takes it back; returns how many had not been planned';
+REVOKE ALL ON FUNCTION gdpr.plan_erasure(bigint[], text, interval) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.cancel_erasure(subjects bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint;
+    planned gdpr.planned_erasure;
+    result bigint := 0;
+BEGIN
+    FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
+        PERFORM gdpr.lock_person(person);
+        DELETE FROM gdpr.planned_erasure p WHERE p.subject = person RETURNING * INTO planned;
+        CONTINUE WHEN NOT FOUND;
+        -- it was no request of the person, who need not be informed
+        DELETE FROM gdpr.flag f WHERE f.subject = person AND f.kind = 'r' AND f.id = planned.restriction;
+        IF FOUND THEN
+            PERFORM gdpr.record_flag(planned.restriction, person, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), NULL, NULL,
+                                     'is not to be forgotten');
+        END IF;
+        result := result + 1;
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.cancel_erasure(bigint[]) IS
+    'takes back that persons are to be forgotten, and their restriction; returns of how many';
+REVOKE ALL ON FUNCTION gdpr.cancel_erasure(bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.planned_erasures_step(batch bigint, started timestamptz) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint;
+    planned gdpr.planned_erasure;
+    result bigint := 0;
+BEGIN
+    FOR person IN SELECT p.subject FROM gdpr.planned_erasure p WHERE p.due_at <= started ORDER BY p.due_at, p.subject LIMIT batch LOOP
+        result := result + 1;
+        PERFORM gdpr.lock_person(person);
+        SELECT * INTO planned FROM gdpr.planned_erasure p WHERE p.subject = person AND p.due_at <= started;
+        CONTINUE WHEN NOT FOUND; -- it was cancelled, or another run was faster
+        BEGIN
+            PERFORM gdpr.forget(person, planned.reason);
+            DELETE FROM gdpr.planned_erasure p WHERE p.subject = person;
+        EXCEPTION WHEN OTHERS THEN
+            UPDATE gdpr.planned_erasure p SET failure = SQLSTATE, due_at = now() + interval '1 hour' WHERE p.subject = person;
+            RAISE WARNING 'person % could not be forgotten: %', person, SQLERRM
+                USING ERRCODE = SQLSTATE, HINT = 'It is tried again after an hour.';
+        END;
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.planned_erasures_step(bigint, timestamptz) IS 'forgets some of those whose time has come; returns how many there were';
+REVOKE ALL ON FUNCTION gdpr.planned_erasures_step(bigint, timestamptz) FROM PUBLIC;
+
+CREATE PROCEDURE gdpr.run_planned_erasures(batch bigint DEFAULT 100)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    started timestamptz := pg_catalog.clock_timestamp();
+BEGIN
+    IF NOT pg_catalog.has_function_privilege('gdpr.planned_erasures_step(bigint, timestamptz)', 'EXECUTE') THEN
+        RAISE EXCEPTION 'permission denied for the function that run_planned_erasures() calls'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.planned_erasures_step(bigint, timestamptz) TO %I.', current_user);
+    END IF;
+    IF batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
+        RAISE EXCEPTION 'batch is %', batch USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of persons, at least 1.';
+    END IF;
+    WHILE gdpr.planned_erasures_step(batch, started) OPERATOR(pg_catalog.>) 0 LOOP
+        COMMIT;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE gdpr.run_planned_erasures(bigint) IS
+    'forgets those whose planned erasure is due, so many in a transaction; one who cannot be forgotten is tried again after an hour and does not stop the others';
+REVOKE ALL ON PROCEDURE gdpr.run_planned_erasures(bigint) FROM PUBLIC;

@@ -1,0 +1,74 @@
+-- Erasures that wait, and can be taken back: a tenant leaves.
+\set VERBOSITY terse
+SET client_min_messages = warning;
+CREATE SCHEMA pe;
+CREATE TABLE pe.person (id integer PRIMARY KEY, tenant integer, name text);
+CREATE TABLE pe.orders (id integer PRIMARY KEY, person_id integer REFERENCES pe.person, note text);
+INSERT INTO pe.person SELECT i, i % 3, 'Name ' || i FROM generate_series(1, 30) i;
+INSERT INTO pe.orders SELECT i, i, 'note ' || i FROM generate_series(1, 30) i;
+DO $$ BEGIN
+    PERFORM gdpr.declare_subject('pe.person'), gdpr.declare_column('pe.person', 'name', 'identity');
+    PERFORM gdpr.declare_table('pe.orders', via => 'person_id'), gdpr.declare_column('pe.orders', 'note', 'content');
+    PERFORM gdpr.protect_now('pe.person'), gdpr.protect_now('pe.orders'), gdpr.create_purpose('pe', 'contract', '{identity,content}'), gdpr.grant_purpose('pe', current_user);
+END $$;
+SET gdpr.purpose = 'pe';
+CREATE TABLE pe.number AS SELECT id, tenant, gdpr.subject_number(gdpr_sealed) AS number FROM pe.person;
+SELECT number AS p1 FROM pe.number WHERE id = 1 \gset
+-- mistakes
+SELECT gdpr.plan_erasure(NULL);
+SELECT gdpr.plan_erasure('{}');
+SELECT gdpr.plan_erasure('{7}');
+SELECT gdpr.plan_erasure(ARRAY[NULL::bigint]);
+SELECT gdpr.plan_erasure(ARRAY[:p1], grace => '-1 day');
+SELECT gdpr.plan_erasure(ARRAY[:p1], grace => interval '1 day' * 'infinity'::float8);
+CALL gdpr.run_planned_erasures(0);
+CALL gdpr.run_planned_erasures(NULL);
+SET ROLE test_app;
+SELECT gdpr.plan_erasure('{65536}');
+SELECT gdpr.cancel_erasure('{65536}');
+CALL gdpr.run_planned_erasures();
+RESET ROLE;
+GRANT EXECUTE ON PROCEDURE gdpr.run_planned_erasures TO test_app;
+SET ROLE test_app; CALL gdpr.run_planned_erasures(); RESET ROLE;
+REVOKE EXECUTE ON PROCEDURE gdpr.run_planned_erasures FROM test_app;
+SHOW gdpr.erasure_grace;
+SET gdpr.erasure_grace = '1d';
+
+-- a tenant: hidden at once, forgotten later; a mistake is taken back
+SELECT gdpr.plan_erasure(ARRAY(SELECT number FROM pe.number WHERE tenant = 1), 'offboarding', '1 day');
+SELECT gdpr.plan_erasure(ARRAY(SELECT number FROM pe.number WHERE tenant = 1), 'again', '2 days');
+SELECT count(*), min(due_at) > now() + interval '23 hours' AS later, min(reason) FROM gdpr.planned_erasure;
+SELECT tenant, count(name) FROM pe.person GROUP BY 1 ORDER BY 1;
+UPDATE pe.orders SET note = 'x' WHERE id = 1;
+CALL gdpr.run_planned_erasures();
+SELECT gdpr.cancel_erasure(ARRAY(SELECT number FROM pe.number WHERE id IN (1, 2)));
+SELECT gdpr.cancel_erasure(ARRAY[:p1]);
+SELECT name FROM pe.person WHERE id = 1;
+SELECT status FROM gdpr.flag_history(:p1) ORDER BY recorded_at;
+-- due, but for those who cannot be forgotten now
+UPDATE gdpr.planned_erasure SET due_at = now();
+CREATE FUNCTION pe.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id = 4 THEN RAISE 'not this one'; END IF; RETURN OLD; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON pe.orders FOR EACH ROW EXECUTE FUNCTION pe.refuse();
+\set VERBOSITY sqlstate
+CALL gdpr.run_planned_erasures(4);
+\set VERBOSITY terse
+SELECT n.id, p.failure, p.due_at > now() + interval '59 minutes' AS later FROM gdpr.planned_erasure p JOIN pe.number n ON n.number = p.subject;
+SELECT tenant, count(*), count(name) FROM pe.person GROUP BY 1 ORDER BY 1;
+SELECT count(*), min(reason) FROM gdpr.erasure e JOIN pe.number n ON n.number = e.subject;
+DROP TRIGGER refuse ON pe.orders;
+UPDATE gdpr.planned_erasure SET due_at = now();
+CALL gdpr.run_planned_erasures();
+SELECT tenant, count(*) FROM pe.person GROUP BY 1 ORDER BY 1;
+\set VERBOSITY sqlstate
+SELECT gdpr.cancel_erasure(ARRAY(SELECT number FROM pe.number WHERE id = 4));
+\set VERBOSITY terse
+-- at once, without a grace; forgotten meanwhile; a restriction of the person's own stays when it is taken back
+SELECT gdpr.plan_erasure(ARRAY(SELECT number FROM pe.number WHERE tenant = 2 AND id > 5), grace => '0');
+SELECT count(gdpr.forget(number)) FROM pe.number WHERE id = 8;
+SELECT count(gdpr.restrict(number)) FROM pe.number WHERE id = 11;
+SELECT gdpr.cancel_erasure(ARRAY(SELECT number FROM pe.number WHERE id = 11));
+SELECT name FROM pe.person WHERE id = 11;
+CALL gdpr.run_planned_erasures();
+SELECT id FROM pe.person WHERE tenant = 2 ORDER BY id;
+SELECT count(*) FROM gdpr.planned_erasure;
+DROP SCHEMA pe CASCADE;
