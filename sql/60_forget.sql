@@ -64,7 +64,7 @@ COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
     'deletes a person''s rows in a table, erasing those that other rows need or a trigger keeps; for forget';
 REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
 
--- Protected tables with all their parts, those that belong to others first.
+-- Protected tables with all their parts, those that belong to others first; what is erased before what is deleted, which can erase it on the way.
 CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT mapped gdpr.mapped_table, OUT has_others boolean, OUT has_rows boolean,
                                            OUT is_top boolean, OUT place bigint)
     -- not in SQL, which would be planned anew in each call
@@ -78,10 +78,10 @@ BEGIN
         SELECT l.table_id, d.n + 1 FROM depth d JOIN gdpr.mapped_link l ON l.parent_id = d.id AND l.via = 0
     )
     SELECT r.relation, t, EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via <> 0),
-           r.has_rows, r.is_top, row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid) AS place
+           r.has_rows, r.is_top, row_number() OVER (ORDER BY d.n DESC, t.on_forget = 'delete', t.id, r.relation::oid) AS place
     FROM gdpr.mapped_table t JOIN (SELECT depth.id, max(depth.n) AS n FROM depth GROUP BY depth.id) d USING (id)
     JOIN gdpr.mapped_relation r ON r.table_id = t.id
-    WHERE t.protected ORDER BY row_number() OVER (ORDER BY d.n DESC, t.id, r.relation::oid);
+    WHERE t.protected ORDER BY row_number() OVER (ORDER BY d.n DESC, t.on_forget = 'delete', t.id, r.relation::oid);
 END $$;
 COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget visits the protected tables and their partitions';
 REVOKE ALL ON FUNCTION gdpr.tables_children_first() FROM PUBLIC;
