@@ -3,13 +3,20 @@
 -- Those in C here have no SET, which would cost more than they do: they read nothing by name.
 CREATE FUNCTION gdpr.person(number bigint) RETURNS bigint
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'gdpr_person';
-COMMENT ON FUNCTION gdpr.person(bigint) IS 'the person''s number, of an alias; any other number as it is';
+COMMENT ON FUNCTION gdpr.person(bigint) IS
+    'the same number for all numbers of a person: of a further one for a category, the person''s own; of one that was merged, the survivor''s; any other as it is';
 REVOKE ALL ON FUNCTION gdpr.person(bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.numbers_of(subject bigint, category smallint DEFAULT NULL) RETURNS bigint[]
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_numbers_of';
+COMMENT ON FUNCTION gdpr.numbers_of(bigint, smallint) IS
+    'all numbers of a person: its own (several, if it was merged; the survivor''s first), and the further ones for one category (an id), or with NULL for any';
+REVOKE ALL ON FUNCTION gdpr.numbers_of(bigint, smallint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_subject(subject bigint) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_assert_subject';
 COMMENT ON FUNCTION gdpr.assert_subject(bigint) IS
-    'raises an error unless the number was given to a person; of an alias, returns the person''s number';
+    'raises an error unless the number was given to a person; of a further number for a category, returns the person''s own';
 REVOKE ALL ON FUNCTION gdpr.assert_subject(bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.make_note(number bigint, kind text, id uuid, note jsonb) RETURNS gdpr.sealed

@@ -71,7 +71,7 @@ REVOKE ALL ON FUNCTION gdpr.caller() FROM PUBLIC;
 CREATE FUNCTION gdpr.living_subject(subject bigint) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_living_subject';
 COMMENT ON FUNCTION gdpr.living_subject(bigint) IS
-    'raises an error unless the number was given to a person who was not forgotten; of an alias, returns the person''s number';
+    'raises an error unless the number was given to a person who was not forgotten; of a further number for a category, returns the person''s own';
 REVOKE ALL ON FUNCTION gdpr.living_subject(bigint) FROM PUBLIC;
 
 -- What an event is about: another purpose of the same name is not meant.
@@ -149,7 +149,7 @@ BEGIN
     FOR one IN
         SELECT p.name FROM gdpr.purpose p
         WHERE p.legal_basis = 'consent' AND (p.default_basis IS NOT NULL OR EXISTS (
-            SELECT FROM gdpr.consent_event e WHERE e.subject = withdraw_consent.subject AND e.purpose_id = p.id))
+            SELECT FROM gdpr.consent_event e WHERE e.subject = ANY (gdpr.numbers_of(withdraw_consent.subject)) AND e.purpose_id = p.id))
         ORDER BY 1
     LOOP
         RETURN NEXT gdpr.record_consent(subject, one, 'withdrawn', channel, topic, occurred_at, NULL, source, NULL,
@@ -184,8 +184,20 @@ REVOKE ALL ON FUNCTION gdpr.invalidate_consent(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.expire_consent(subject bigint, purpose text, channel text DEFAULT NULL, topic text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number bigint;
+    result uuid;
 BEGIN
-    RETURN gdpr.record_consent(subject, purpose, 'expired', channel, topic, clock_timestamp(), NULL, NULL, NULL, NULL);
+    -- an end is of one consent: of merged persons, each may have one
+    FOR number IN
+        SELECT c.subject FROM gdpr.consent c JOIN gdpr.purpose p ON p.id = c.purpose_id
+        WHERE p.name = expire_consent.purpose AND c.subject = ANY (gdpr.numbers_of(expire_consent.subject))
+          AND c.channel = coalesce(expire_consent.channel, '') AND c.topic = coalesce(expire_consent.topic, '')
+    LOOP
+        result := gdpr.record_consent(number, purpose, 'expired', channel, topic, clock_timestamp(), NULL, NULL, NULL, NULL);
+    END LOOP;
+    -- there is none, or no such person or purpose
+    RETURN coalesce(result, gdpr.record_consent(subject, purpose, 'expired', channel, topic, clock_timestamp(), NULL, NULL, NULL, NULL));
 END $$;
 COMMENT ON FUNCTION gdpr.expire_consent(bigint, text, text, text) IS
     'records that a consent has ended, without the person''s doing; one with expires_at ends by itself';
@@ -250,7 +262,7 @@ CREATE FUNCTION gdpr.consent_at(subject bigint, at timestamptz DEFAULT clock_tim
 BEGIN ATOMIC
     WITH known AS (
         SELECT * FROM gdpr.consent_event e
-        WHERE e.subject = gdpr.person(consent_at.subject) AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
+        WHERE e.subject = ANY (gdpr.numbers_of(consent_at.subject)) AND e.occurred_at <= consent_at.at AND e.recorded_at <= consent_at.known_at
     ), latest AS (
         SELECT DISTINCT ON (k.purpose_id, k.channel, k.topic) k.* FROM known k
         -- a request says nothing where there is an answer; an end is looked at below
@@ -261,7 +273,7 @@ BEGIN ATOMIC
     ), ended AS (
         SELECT l.*, least(l.expires_at, (
                    SELECT min(x.occurred_at) FROM known x
-                   WHERE x.purpose_id = l.purpose_id AND x.channel = l.channel AND x.topic = l.topic
+                   WHERE x.subject = l.subject AND x.purpose_id = l.purpose_id AND x.channel = l.channel AND x.topic = l.topic
                      AND x.status = 'expired' AND x.occurred_at >= l.occurred_at)) AS ends_at,
                (SELECT n.status FROM latest n
                 WHERE n.purpose_id = l.purpose_id AND n.status IN ('refused', 'withdrawn', 'invalidated')
@@ -293,7 +305,7 @@ CREATE FUNCTION gdpr.consent_history(subject bigint, OUT record uuid, OUT purpos
 BEGIN ATOMIC
     SELECT e.id, e.purpose, nullif(e.channel, ''), nullif(e.topic, ''), e.status, e.occurred_at, e.expires_at, e.source, e.notice,
            e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_note('consent', e.id, e.details)
-    FROM gdpr.consent_event e WHERE e.subject = gdpr.person(consent_history.subject) ORDER BY e.recorded_at, e.id;
+    FROM gdpr.consent_event e WHERE e.subject = ANY (gdpr.numbers_of(consent_history.subject)) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.consent_history(bigint) IS
     'every event of a person in the ledger of consents, in the order in which they were recorded, with proofs and notes opened';

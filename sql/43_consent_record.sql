@@ -98,11 +98,11 @@ BEGIN ATOMIC
         SELECT * FROM gdpr.consent_event e WHERE e.id = consent_record_events.record
     ), own AS (
         SELECT e.* FROM asked a JOIN gdpr.consent_event e
-            ON e.subject = a.subject AND e.purpose_id = a.purpose_id AND e.channel = a.channel AND e.topic = a.topic
+            ON e.subject = ANY (gdpr.numbers_of(a.subject)) AND e.purpose_id = a.purpose_id AND e.channel = a.channel AND e.topic = a.topic
     )
     SELECT * FROM own
     UNION ALL
-    SELECT w.* FROM asked a JOIN gdpr.consent_event w ON w.subject = a.subject AND w.purpose_id = a.purpose_id
+    SELECT w.* FROM asked a JOIN gdpr.consent_event w ON w.subject = ANY (gdpr.numbers_of(a.subject)) AND w.purpose_id = a.purpose_id
     WHERE w.status IN ('refused', 'withdrawn', 'invalidated') AND w.channel IN ('', a.channel) AND w.topic IN ('', a.topic)
       AND (w.channel, w.topic) <> (a.channel, a.topic)
       -- only if there was a consent to end

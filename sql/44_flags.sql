@@ -96,6 +96,7 @@ CREATE FUNCTION gdpr.lift_restriction(subject bigint, informed_at timestamptz, r
     RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lifted uuid;
+    number bigint;
     since timestamptz;
     result integer := 0;
 BEGIN
@@ -104,9 +105,9 @@ BEGIN
         RAISE EXCEPTION 'the person has to be informed before a restriction is lifted'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 18(3).', HINT = 'Inform the person, and say when: informed_at => now().';
     END IF;
-    FOR lifted, since IN
-        DELETE FROM gdpr.flag f WHERE f.subject = lift_restriction.subject AND f.kind = 'r'
-                                  AND (restriction IS NULL OR f.id = restriction) RETURNING f.id, f.since
+    FOR lifted, number, since IN
+        DELETE FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(lift_restriction.subject)) AND f.kind = 'r'
+                                  AND (restriction IS NULL OR f.id = restriction) RETURNING f.id, f.subject, f.since
     LOOP
         -- now() is before a restriction of the same transaction
         IF informed_at < least(since, now()) THEN
@@ -114,7 +115,7 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 18(3).',
                       HINT = 'Inform the person that it will be lifted, and say when; restriction => … lifts one of several.';
         END IF;
-        PERFORM gdpr.record_flag(lifted, subject, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), informed_at, NULL, reason);
+        PERFORM gdpr.record_flag(lifted, number, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), informed_at, NULL, reason);
         result := result + 1;
     END LOOP;
     IF result = 0 THEN
@@ -161,13 +162,15 @@ DECLARE
     objected integer;
     absolute boolean;
     result uuid;
+    number bigint;
 BEGIN
     subject := gdpr.living_subject(subject);
     SELECT o.id, o.absolute INTO objected, absolute FROM gdpr.objection_purpose(purpose) o;
-    SELECT f.id INTO result FROM gdpr.flag f
-    WHERE f.subject = record_objection.subject AND f.kind = 'o' AND f.purpose_id = objected FOR UPDATE;
+    SELECT f.id, f.subject INTO result, number FROM gdpr.flag f
+    WHERE f.subject = ANY (gdpr.numbers_of(record_objection.subject)) AND f.kind = 'o' AND f.purpose_id = objected
+    ORDER BY f.subject = record_objection.subject DESC LIMIT 1 FOR UPDATE;
     IF FOUND THEN
-        RETURN gdpr.record_flag(result, subject, 'objection', CASE WHEN absolute THEN 'upheld' ELSE 'received' END,
+        RETURN gdpr.record_flag(result, number, 'objection', CASE WHEN absolute THEN 'upheld' ELSE 'received' END,
                                 purpose, NULL, NULL, occurred_at, NULL, source, reason);
     END IF;
     result := gdpr.record_flag(NULL, subject, 'objection', CASE WHEN absolute THEN 'upheld' ELSE 'received' END,
@@ -185,6 +188,7 @@ DECLARE
     objected integer;
     absolute boolean;
     ended uuid;
+    number bigint;
     result uuid;
 BEGIN
     subject := gdpr.living_subject(subject);
@@ -194,12 +198,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'Art. 21(3).';
     END IF;
     -- an objection made twice at a time has two; one that is made meanwhile is not ended
-    FOR ended IN SELECT f.id FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o'
-                 AND f.purpose_id = objected FOR UPDATE
+    FOR ended, number IN SELECT f.id, f.subject FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(end_objection.subject))
+                 AND f.kind = 'o' AND f.purpose_id = objected FOR UPDATE
     LOOP
-        result := gdpr.record_flag(ended, subject, 'objection', status, purpose, NULL, NULL, clock_timestamp(), NULL, NULL, reason);
+        result := gdpr.record_flag(ended, number, 'objection', status, purpose, NULL, NULL, clock_timestamp(), NULL, NULL, reason);
         IF status <> 'upheld' THEN
-            DELETE FROM gdpr.flag f WHERE f.subject = end_objection.subject AND f.kind = 'o' AND f.purpose_id = objected AND f.id = ended;
+            DELETE FROM gdpr.flag f WHERE f.subject = number AND f.kind = 'o' AND f.purpose_id = objected AND f.id = ended;
         END IF;
     END LOOP;
     IF result IS NULL THEN
@@ -258,13 +262,14 @@ CREATE FUNCTION gdpr.unblock_channel(subject bigint, channel text, reason text D
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ended uuid;
+    number bigint;
     result integer := 0;
 BEGIN
     subject := gdpr.living_subject(subject);
-    FOR ended IN DELETE FROM gdpr.flag f WHERE f.subject = unblock_channel.subject AND f.kind = 'b'
-                 AND f.channel = unblock_channel.channel RETURNING f.id
+    FOR ended, number IN DELETE FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(unblock_channel.subject)) AND f.kind = 'b'
+                         AND f.channel = unblock_channel.channel RETURNING f.id, f.subject
     LOOP
-        PERFORM gdpr.record_flag(ended, subject, 'channel_block', 'unblocked', NULL, channel, NULL, clock_timestamp(), NULL, NULL, reason);
+        PERFORM gdpr.record_flag(ended, number, 'channel_block', 'unblocked', NULL, channel, NULL, clock_timestamp(), NULL, NULL, reason);
         result := result + 1;
     END LOOP;
     IF result = 0 THEN
@@ -285,7 +290,7 @@ BEGIN ATOMIC
     SELECT e.id, e.flag, e.kind, e.status, EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = e.subject AND f.id = e.flag),
            e.purpose, e.channel, e.ground, e.occurred_at, e.informed_at, e.source, e.recorded_at, e.recorded_by, e.session_role,
            e.actor, gdpr.open_note(e.kind, e.id, e.details)
-    FROM gdpr.flag_event e WHERE e.subject = gdpr.person(flag_history.subject) ORDER BY e.recorded_at, e.id;
+    FROM gdpr.flag_event e WHERE e.subject = ANY (gdpr.numbers_of(flag_history.subject)) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.flag_history(bigint) IS
     'every restriction, objection and block of a channel of a person, and what became of it; in_force: it still holds';

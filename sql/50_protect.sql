@@ -32,7 +32,7 @@ BEGIN
         whose := 'SELECT 1 FROM ONLY %s WHERE gdpr.subject_numbers(gdpr_sealed) @> ARRAY[$1] LIMIT 1';
     END IF;
     FOR restricted IN SELECT f.subject FROM gdpr.flag f WHERE f.kind = 'r'
-                      UNION SELECT a.number FROM gdpr.flag f JOIN gdpr.subject_alias a USING (subject) WHERE f.kind = 'r' LOOP
+                      UNION SELECT unnest(gdpr.numbers_of(f.subject)) FROM gdpr.flag f WHERE f.kind = 'r' LOOP
         IF EXISTS (SELECT FROM gdpr.run_as_owner(TG_RELID::regclass, format(whose, TG_RELID::regclass), restricted)) THEN
             RAISE EXCEPTION 'cannot truncate table %: it has rows of a person whose data''s processing is restricted', TG_RELID::regclass
                 USING ERRCODE = 'GD008', DETAIL = format('Art. 18 GDPR: the data may only be stored. It is person %s.', gdpr.person(restricted)),

@@ -133,7 +133,7 @@ REVOKE ALL ON gdpr.holds FROM PUBLIC;
 CREATE FUNCTION gdpr.holds_of(person bigint, relation regclass) RETURNS SETOF gdpr.hold
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT h.* FROM gdpr.hold h
-    WHERE h.subject = person AND h.finished_at IS NULL AND h.until > now() AND (h.relations IS NULL OR relation = ANY (h.relations))
+    WHERE h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL AND h.until > now() AND (h.relations IS NULL OR relation = ANY (h.relations))
     ORDER BY h.until DESC, h.id
 $$;
 COMMENT ON FUNCTION gdpr.holds_of(bigint, regclass) IS 'the holds on a person''s rows in a declared table, the longest first';

@@ -3,12 +3,26 @@
 CREATE TABLE gdpr.subject_alias (
     number bigint PRIMARY KEY,
     subject bigint NOT NULL,
-    category smallint NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    category smallint,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (number <> subject)
 );
 CREATE INDEX subject_alias_subject ON gdpr.subject_alias (subject, category);
 COMMENT ON TABLE gdpr.subject_alias IS
-    'further numbers of a person: a category that was forgotten and is collected anew is sealed under a new number';
+    'numbers of one person: a category that was forgotten and is collected anew is sealed under a further number; of persons that were merged, each has its own, and belongs to the survivor''s';
+COMMENT ON COLUMN gdpr.subject_alias.category IS 'which is sealed under this number; NULL: it is a person''s own, which was merged into subject';
+
+-- What sessions remember of it is void then; row by row, as logical replication fires no other triggers.
+CREATE FUNCTION gdpr.alias_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'gdpr_alias_changed';
+COMMENT ON FUNCTION gdpr.alias_changed() IS 'tells all sessions that numbers of persons changed';
+REVOKE ALL ON FUNCTION gdpr.alias_changed() FROM PUBLIC;
+CREATE TRIGGER alias_changed AFTER INSERT OR UPDATE OR DELETE ON gdpr.subject_alias
+    FOR EACH ROW EXECUTE FUNCTION gdpr.alias_changed();
+CREATE TRIGGER aliases_changed AFTER TRUNCATE ON gdpr.subject_alias
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.alias_changed();
+ALTER TABLE gdpr.subject_alias ENABLE ALWAYS TRIGGER alias_changed;
+ALTER TABLE gdpr.subject_alias ENABLE ALWAYS TRIGGER aliases_changed;
 
 CREATE TABLE gdpr.erasure (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -35,28 +49,39 @@ COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) I
     'deletes a person''s rows in a table, or erases their values in it; for forget';
 REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) FROM PUBLIC;
 
--- Deletes a person's rows; those that other rows need, or a trigger keeps, are erased instead.
+-- But for those that other rows need, or a trigger keeps.
+CREATE FUNCTION gdpr.delete_rows(relation regclass, number bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item text;
+    deleted bigint := 0;
+BEGIN
+    RETURN gdpr.forget_rows(relation, number, NULL, false);
+EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
+    FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation), number) LOOP
+        BEGIN
+            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
+        EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
+            NULL;
+        END;
+    END LOOP;
+    RETURN deleted;
+END $$;
+COMMENT ON FUNCTION gdpr.delete_rows(regclass, bigint) IS
+    'deletes a person''s rows in a table, but for those that other rows need or a trigger keeps; for forget';
+REVOKE ALL ON FUNCTION gdpr.delete_rows(regclass, bigint) FROM PUBLIC;
+
+-- What could not be deleted is erased instead.
 CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, number bigint, OUT deleted bigint, OUT erased bigint)
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    own_rows text := 'SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1';
     item text;
 BEGIN
     erased := 0;
-    BEGIN
-        deleted := gdpr.forget_rows(relation, number, NULL, false);
-    EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
-        deleted := 0;
-        FOR item IN SELECT gdpr.run_as_owner(relation, format(own_rows, relation), number) LOOP
-            BEGIN
-                deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
-            EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
-                NULL;
-            END;
-        END LOOP;
-    END;
-    FOR item IN SELECT gdpr.run_as_owner(relation, format(own_rows || ' AND gdpr.has_values(gdpr_sealed, $1, NULL) LIMIT 1',
-                                                          relation), number) LOOP
+    deleted := gdpr.delete_rows(relation, number);
+    FOR item IN SELECT gdpr.run_as_owner(relation, format(
+        'SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 AND gdpr.has_values(gdpr_sealed, $1, NULL) LIMIT 1',
+        relation), number) LOOP
         erased := gdpr.forget_rows(relation, number, NULL, true);
     END LOOP;
 END $$;
@@ -295,7 +320,7 @@ BEGIN
                   HINT = format('SELECT gdpr.release_hold(%L) erases it before.', held.id);
     END IF;
     SELECT h.* INTO held FROM gdpr.hold h
-    WHERE category_id IS NOT NULL AND h.subject = person AND h.finished_at IS NULL AND h.until > now() AND EXISTS (
+    WHERE category_id IS NOT NULL AND h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL AND h.until > now() AND EXISTS (
         SELECT FROM gdpr.mapped_table t JOIN gdpr.mapped_column c ON c.table_id = t.id
         WHERE c.category = category_id AND t.on_forget <> 'keep' AND (h.relations IS NULL OR t.relation = ANY (h.relations)))
     LIMIT 1;
@@ -312,8 +337,8 @@ REVOKE ALL ON FUNCTION gdpr.assert_not_held(bigint, smallint) FROM PUBLIC;
 CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    -- the person, and the rows whose last owner it is, each with a number of its own
-    own bigint[] := ARRAY[person];
+    persons bigint[]; -- the person's own numbers, of which it has several if it was merged
+    own bigint[]; -- these, and the rows whose last owner it is, each with a number of its own
     whose bigint;
     item record;
     held gdpr.hold;
@@ -321,15 +346,19 @@ DECLARE
     i integer := 1;
 BEGIN
     -- before anything is locked: a worker that has one of the person's messages goes on to its end
-    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL;
+    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category_id IS NULL;
 
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
+    PERFORM gdpr.lock_persons(ARRAY[person]);
+    persons := ARRAY(SELECT n FROM unnest(gdpr.numbers_of(person)) WITH ORDINALITY u(n, place) WHERE gdpr.assert_subject(n) = n ORDER BY place);
+    own := persons;
     WHILE i <= cardinality(own) LOOP
         whose := own[i];
-        PERFORM gdpr.lock_person(whose);
-        IF i = 1 THEN
-            PERFORM gdpr.assert_not_held(person, category_id);
+        IF whose = ANY (persons) THEN
+            PERFORM gdpr.assert_not_held(whose, category_id);
+        ELSE
+            PERFORM gdpr.lock_person(whose);
         END IF;
         FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
             PERFORM gdpr.lock_rows(item.relation, whose, item.has_others);
@@ -345,20 +374,30 @@ BEGIN
         i := i + 1;
     END LOOP;
 
-    relations := CASE WHEN category_id IS NULL THEN gdpr.clear_access(person) ELSE '[]' END;
+    relations := '[]';
+    IF category_id IS NULL THEN
+        FOREACH whose IN ARRAY persons LOOP
+            relations := relations || gdpr.clear_access(whose);
+        END LOOP;
+    END IF;
     numbers := '{}';
     FOREACH whose IN ARRAY own LOOP
         numbers := numbers || whose || ARRAY(
-            SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND (category_id IS NULL OR a.category = category_id));
+            SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category));
     END LOOP;
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
         SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h WHERE category_id IS NULL LIMIT 1;
         IF FOUND THEN
             held.number := gdpr.hold_number(held);
+        ELSIF cardinality(persons) > 1 AND category_id IS NULL AND (item.mapped).on_forget = 'delete' THEN
+            -- rows of one number can need those of another
+            FOREACH whose IN ARRAY persons LOOP
+                relations := relations || gdpr.reported(item.relation, 'delete', gdpr.delete_rows(item.relation, whose), 'belongs to nobody else');
+            END LOOP;
         END IF;
         FOREACH whose IN ARRAY own LOOP
             relations := relations || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
-                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND (category_id IS NULL OR a.category = category_id)), category_id, held);
+                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category)), category_id, held);
         END LOOP;
     END LOOP;
     FOR item IN SELECT s.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(shared) s
@@ -366,7 +405,7 @@ BEGIN
         relations := relations || gdpr.reported(item.relation, 'share', item.rows, 'has other owners');
     END LOOP;
 
-    DELETE FROM gdpr.outbox o WHERE o.subject = person AND category_id IS NULL; -- that came meanwhile
+    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (persons) AND category_id IS NULL; -- that came meanwhile
 
     FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
@@ -400,12 +439,13 @@ REVOKE ALL ON FUNCTION gdpr.forgettable_category(text, bigint) FROM PUBLIC;
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.assert_subject(subject);
+    person bigint := gdpr.person(gdpr.assert_subject(subject));
     category_id smallint := gdpr.forgettable_category(category, person);
     done record;
     result uuid;
 BEGIN
     SELECT * INTO done FROM gdpr.erase(person, category_id);
+    person := gdpr.person(person); -- it may have been merged while we waited
     -- again after a crash or by mistake: the first erasure stands, unless something was left
     SELECT e.id INTO result FROM gdpr.erasure e
     WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
@@ -426,7 +466,7 @@ CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, 
                                     OUT reason text, OUT stays_clear name[])
     RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.assert_subject(subject);
+    person bigint := gdpr.person(gdpr.assert_subject(subject));
     category_id smallint := gdpr.forgettable_category(category, person);
     report text;
 BEGIN
@@ -461,7 +501,7 @@ BEGIN
         result := gdpr.forget(held.number, 'the hold is over');
         -- and what these rows had needed, also of other holds
         PERFORM gdpr.forget(h.number, 'the hold is over') FROM gdpr.hold h
-        WHERE h.subject = held.subject AND h.id <> held.id AND h.number IS NOT NULL AND h.finished_at IS NOT NULL;
+        WHERE h.subject = ANY (gdpr.numbers_of(held.subject)) AND h.id <> held.id AND h.number IS NOT NULL AND h.finished_at IS NOT NULL;
         PERFORM gdpr.forget(held.subject, 'the hold is over');
     END IF;
     RETURN result;
@@ -498,6 +538,12 @@ REVOKE ALL ON FUNCTION gdpr.finish_holds() FROM PUBLIC;
 
 -- After a restore ---------------------------------------------------------------------------------
 
+CREATE FUNCTION gdpr.is_forgotten(number bigint, category smallint DEFAULT NULL) RETURNS boolean
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_is_forgotten';
+COMMENT ON FUNCTION gdpr.is_forgotten(bigint, smallint) IS
+    'whether the keys of a number are destroyed: all of them, or those of one category (an id)';
+REVOKE ALL ON FUNCTION gdpr.is_forgotten(bigint, smallint) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.lost_keys(envelope gdpr.sealed, OUT number bigint, OUT category smallint, OUT has_values boolean)
     RETURNS SETOF record LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'gdpr_lost_keys';
 COMMENT ON FUNCTION gdpr.lost_keys(gdpr.sealed) IS
@@ -519,7 +565,7 @@ BEGIN
             'SELECT gdpr_sealed FROM ONLY %s WHERE ctid >= %L AND ctid < %L',
             dark_rows.relation, format('(%s,0)', b), format('(%s,0)', b + 1000))) WITH ORDINALITY r(sealed, n)
         CROSS JOIN LATERAL gdpr.lost_keys(r.sealed::gdpr.sealed) k
-        LEFT JOIN gdpr.subject_alias a ON a.number = k.number
+        LEFT JOIN gdpr.subject_alias a ON a.number = k.number AND a.category IS NOT NULL
         LEFT JOIN gdpr.category c ON c.id = k.category
         WHERE k.has_values OR NOT EXISTS (
             SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
@@ -536,7 +582,10 @@ DECLARE
     item record;
     result bigint := 0;
 BEGIN
-    FOR item IN SELECT DISTINCT d.subject, d.category FROM gdpr.dark_rows() d ORDER BY 1, 2 NULLS FIRST LOOP
+    -- whom the backup has merged, and who was separated later
+    PERFORM gdpr.separate_lost(NULL);
+    PERFORM gdpr.separate_lost(c.id) FROM gdpr.category c WHERE c.id <> 15 ORDER BY c.id;
+    FOR item IN SELECT DISTINCT gdpr.person(d.subject) AS subject, d.category FROM gdpr.dark_rows() d ORDER BY 1, 2 NULLS FIRST LOOP
         PERFORM gdpr.forget(item.subject, reason, item.category);
         result := result + 1;
     END LOOP;

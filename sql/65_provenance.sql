@@ -36,19 +36,19 @@ SELECT pg_catalog.pg_extension_config_dump('gdpr.provenance', '');
 CREATE FUNCTION gdpr.provenance_of(subject bigint, OUT entered_at timestamptz, OUT how text, OUT role text, OUT session_role text,
                                    OUT actor text, OUT application text, OUT client inet, OUT source text)
     RETURNS SETOF record LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    person bigint := coalesce((SELECT a.subject FROM gdpr.subject_alias a WHERE a.number = provenance_of.subject),
-                              provenance_of.subject);
 BEGIN
     IF subject IS NULL THEN
         RAISE EXCEPTION 'subject is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     RETURN QUERY
     SELECT p.entered_at, p.how, p.role, p.session_role, p.actor, p.application, p.client, p.source
-    FROM gdpr.provenance p
-    WHERE p.first_subject = (SELECT max(f.first_subject) FROM gdpr.provenance f WHERE f.first_subject <= person)
-      AND p.last_subject >= person;
+    -- a person's own numbers, of which it has several if it was merged
+    FROM unnest(gdpr.numbers_of(subject)) n CROSS JOIN gdpr.provenance p
+    WHERE NOT EXISTS (SELECT FROM gdpr.subject_alias a WHERE a.number = n AND a.category IS NOT NULL)
+      AND p.first_subject = (SELECT max(f.first_subject) FROM gdpr.provenance f WHERE f.first_subject <= n)
+      AND p.last_subject >= n
+    ORDER BY p.entered_at;
 END $$;
 COMMENT ON FUNCTION gdpr.provenance_of(bigint) IS
-    'when, by whom, through which application and from which source a person was entered, or protected; no row if that is not known';
+    'when, by whom, through which application and from which source a person was entered, or protected; a row for each of its numbers if it was merged, none where it is not known';
 REVOKE ALL ON FUNCTION gdpr.provenance_of(bigint) FROM PUBLIC;

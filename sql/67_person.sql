@@ -12,9 +12,9 @@ BEGIN
     -- the latest that the person decided, or else how it was entered
     LEFT JOIN LATERAL (
         SELECT c.id, c.occurred_at, c.source FROM gdpr.consent_event c
-        WHERE c.subject = person AND c.purpose_id = p.id AND c.status <> 'requested'
+        WHERE c.subject = ANY (gdpr.numbers_of(person)) AND c.purpose_id = p.id AND c.status <> 'requested'
         ORDER BY c.occurred_at DESC, c.recorded_at DESC LIMIT 1) e ON true
-    LEFT JOIN LATERAL (SELECT v.entered_at, v.source FROM gdpr.provenance_of(person) v LIMIT 1) o ON true
+    LEFT JOIN LATERAL (SELECT v.entered_at, v.source FROM gdpr.provenance_of(person) v ORDER BY v.entered_at LIMIT 1) o ON true
     ORDER BY p.name;
 END $$;
 COMMENT ON FUNCTION gdpr.purposes_of(bigint) IS

@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -38,7 +39,8 @@ typedef struct Found
 /* What the trail has on one person, in its order */
 typedef struct History
 {
-	uint64		person;
+	uint64	   *numbers;		/* the person's own */
+	int			nnumbers;
 	MemoryContext context;		/* for all of this */
 	List	   *accesses;		/* of Found */
 	List	   *changes;
@@ -46,6 +48,32 @@ typedef struct History
 } History;
 
 /* ---------- collecting ---------- */
+
+static bool
+is_number(const History *history, uint64 number)
+{
+	int			i;
+
+	for (i = 0; i < history->nnumbers; i++)
+		if (history->numbers[i] == number)
+			return true;
+	return false;
+}
+
+static bool
+has_number(const History *history, const AuditSetReader *persons)
+{
+	int			i;
+
+	for (i = 0; i < history->nnumbers; i++)
+	{
+		AuditSetReader reader = *persons;
+
+		if (audit_set_has(&reader, history->numbers[i]))
+			return true;
+	}
+	return false;
+}
 
 static void
 add_record(int64 serial, const uint8 *bytes, size_t len, void *arg)
@@ -58,7 +86,7 @@ add_record(int64 serial, const uint8 *bytes, size_t len, void *arg)
 	Found	   *found;
 
 	if (!audit_record_skim(bytes, len, &at, &persons) ||
-		!audit_set_has(&persons, history->person))
+		!has_number(history, &persons))
 		return;
 	before = MemoryContextSwitchTo(history->context);
 	copy = palloc(len);
@@ -79,16 +107,23 @@ add_record(int64 serial, const uint8 *bytes, size_t len, void *arg)
 static void
 collect(History *history)
 {
-	Oid			type = INT8OID;
-	Datum		person = Int64GetDatum((int64) history->person);
+	Oid			type = INT8ARRAYOID;
+	Datum	   *values = palloc(sizeof(Datum) * history->nnumbers);
+	Datum		numbers;
 	Portal		portal;
 	uint64		i;
 	bool		isnull;
 
+	for (i = 0; i < (uint64) history->nnumbers; i++)
+		values[i] = Int64GetDatum((int64) history->numbers[i]);
+	numbers = PointerGetDatum(construct_array(values, history->nnumbers, INT8OID,
+											  sizeof(int64), FLOAT8PASSBYVAL,
+											  TYPALIGN_DOUBLE));
 	portal = SPI_cursor_open_with_args("gdpr audit",
 									   "SELECT b.first_record, b.content FROM gdpr.audit_block b"
-									   " WHERE gdpr.audit_concerns(b.persons, $1) ORDER BY b.first_record",
-									   1, &type, &person, NULL, true, 0);
+									   " WHERE EXISTS (SELECT FROM pg_catalog.unnest($1) n WHERE gdpr.audit_concerns(b.persons, n))"
+									   " ORDER BY b.first_record",
+									   1, &type, &numbers, NULL, true, 0);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, BLOCKS_AT_ONCE);
@@ -109,15 +144,19 @@ collect(History *history)
 	SPI_cursor_close(portal);
 }
 
-/* The tables of the trail are read as the extension's owner. */
+/*
+ * The tables of the trail are read as the extension's owner.  That they are is
+ * recorded for each number.
+ */
 static History *
-history_of(uint64 subject)
+history_of(uint64 subject, const char *what)
 {
 	History    *history = palloc0(sizeof(History));
 	Oid			user;
 	int			sec_context;
+	int			i;
 
-	history->person = alias_person(subject);
+	history->nnumbers = alias_merged(alias_person(subject), &history->numbers);
 	history->context = CurrentMemoryContext;
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(datamap_owner(), sec_context | SECURITY_LOCAL_USERID_CHANGE);
@@ -125,6 +164,8 @@ history_of(uint64 subject)
 	collect(history);
 	SPI_finish();
 	SetUserIdAndSecContext(user, sec_context);
+	for (i = 0; i < history->nnumbers; i++)
+		audit_touch_own("gdpr.audit_log", what, history->numbers[i]);
 	return history;
 }
 
@@ -176,8 +217,7 @@ gdpr_accesses(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	history = history_of((uint64) PG_GETARG_INT64(0));
-	audit_touch_own("gdpr.audit_log", "accesses", history->person);
+	history = history_of((uint64) PG_GETARG_INT64(0), "accesses");
 	foreach(lc, history->accesses)
 		show_access((ReturnSetInfo *) fcinfo->resultinfo, &((Found *) lfirst(lc))->record);
 	return (Datum) 0;
@@ -231,10 +271,10 @@ same_type(const ColumnMap *column, const char *type)
 }
 
 static bool
-is_of(const ColumnMap *column, const AuditImage *image, uint64 person)
+is_of(const History *history, const ColumnMap *column, const AuditImage *image)
 {
 	return image->envelopelen > 0 &&
-		reveal_person(column, image->envelope, image->envelopelen) == person;
+		is_number(history, reveal_person(column, image->envelope, image->envelopelen));
 }
 
 /* A value as text; NULL: it is NULL, forgotten, or hidden. */
@@ -276,8 +316,8 @@ show_column(ReturnSetInfo *result, const History *history, const Found *change, 
 	nulls[COLUMN_BEFORE] = nulls[COLUMN_AFTER] = true;
 	if (column != NULL && same_type(column, record->changed[i].type))
 	{
-		bool		was = is_of(column, &record->before, history->person);
-		bool		is = is_of(column, &record->after, history->person);
+		bool		was = is_of(history, column, &record->before);
+		bool		is = is_of(history, column, &record->after);
 
 		if (!was && !is)
 			return;				/* another person's, in the same row */
@@ -315,8 +355,7 @@ gdpr_changes(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	history = history_of((uint64) PG_GETARG_INT64(0));
-	audit_touch_own("gdpr.audit_log", "changes", history->person);
+	history = history_of((uint64) PG_GETARG_INT64(0), "changes");
 	foreach(lc, history->changes)
 	{
 		Found	   *change = lfirst(lc);

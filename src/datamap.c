@@ -90,6 +90,8 @@ static MapCache *current = NULL;
 static MapCache *retired = NULL;
 static bool map_stale = true;
 static uint64 map_version = 1;
+static Oid	watched = InvalidOid;	/* see datamap_watch() */
+static uint64 watched_version = 1;
 
 static GdprOids oids;
 static bool oids_valid = false;
@@ -226,6 +228,8 @@ relation_invalidated(Datum arg, Oid relid)
 {
 	size_t		i;
 
+	if (relid == watched || !OidIsValid(relid))
+		watched_version++;
 	if (map_stale && !oids_valid)
 		return;
 	for (i = 0; i < lengthof(map_relids); i++)
@@ -336,6 +340,13 @@ uint64
 datamap_version(void)
 {
 	return map_version;
+}
+
+uint64
+datamap_watch(Oid relid)
+{
+	watched = relid;
+	return watched_version;
 }
 
 /* ---------- reading the map ---------- */

@@ -270,4 +270,11 @@ datamap_sealed_form(const TableMap *map)
 /* Moves whenever the map or the purposes may have changed. */
 extern uint64 datamap_version(void);
 
+/*
+ * Moves whenever a table of ours, always the same one, may have changed; each
+ * change of it has to invalidate its relcache entry.  (Callbacks for that are
+ * few: modules share one.)
+ */
+extern uint64 datamap_watch(Oid relid);
+
 #endif							/* GDPR_DATAMAP_H */

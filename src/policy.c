@@ -513,7 +513,10 @@ policy_permits_change(uint64 person)
 	if (restricted_memo == NULL)
 		restricted_memo = standing_memo_create(policy_context);
 	if (restricted_statement != statement)
+	{
+		AcceptInvalidationMessages();
 		standing_memo_begin(restricted_memo);
+	}
 	restricted_statement = statement;
 	return standing_permits(restricted_memo, &asked, person);
 }

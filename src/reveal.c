@@ -53,8 +53,9 @@ is_being_forgotten(const ColumnMap *column, const uint8 *buf, size_t len)
 	return mode.task == GUARD_FORGET &&
 		(mode.erase || column->table->on_forget != FORGET_KEEP) &&
 		(mode.category < 0 || mode.category == column->category) &&
-		(column->via == 0 ? sealed_row_person(buf, len) :
-		 sealed_column_person(buf, len, column->via, column->category)) == mode.person;
+		alias_is_same(column->via == 0 ? sealed_row_person(buf, len) :
+					  sealed_column_person(buf, len, column->via, column->category),
+					  mode.person);
 }
 
 uint64

@@ -7,6 +7,9 @@
  * least permissive holds: a refusal, unless the consent came after it and is
  * about less (a person who had withdrawn everything then subscribes to one
  * thing).
+ *
+ * Of persons that were merged, each number has its own flags and consents: all
+ * flags hold, and for each channel and topic the latest event.
  */
 #include "postgres.h"
 
@@ -25,6 +28,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alias.h"
 #include "datamap.h"
 #include "errors.h"
 #include "person_map.h"
@@ -395,6 +399,62 @@ judge(const StandingQuestion *question, const Facts *facts)
 	return judge_consents(question, facts);
 }
 
+/* Is b later; or at the same time, and permits less? */
+static bool
+is_replaced_by(const Consent *a, const Consent *b)
+{
+	if (a->since != b->since)
+		return b->since > a->since;
+	return b->permits + b->valid < a->permits + a->valid;
+}
+
+/* Of consents about the same, which merged persons can have, the latest. */
+static void
+keep_latest(Facts *facts)
+{
+	int			i;
+	int			j;
+
+	for (i = 0; i < facts->nconsents; i++)
+	{
+		Consent    *a = &facts->consents[i];
+
+		for (j = i + 1; j < facts->nconsents;)
+		{
+			Consent    *b = &facts->consents[j];
+
+			if (strcmp(a->channel, b->channel) != 0 ||
+				strcmp(a->topic, b->topic) != 0)
+			{
+				j++;
+				continue;
+			}
+			if (is_replaced_by(a, b))
+				*a = *b;
+			*b = facts->consents[--facts->nconsents];
+		}
+	}
+}
+
+static void
+find_facts(Facts *facts, const StandingQuestion *question,
+		   const Tables *tables, uint64 person)
+{
+	uint64	   *numbers;
+	int			n = alias_merged(person, &numbers);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		find_flags(facts, question, tables, numbers[i]);
+		if (tables->consents != NULL)
+			find_consents(facts, question, tables, numbers[i]);
+	}
+	if (n > 1)
+		keep_latest(facts);
+	pfree(numbers);
+}
+
 Standing
 standing_find(const StandingQuestion *question, uint64 person)
 {
@@ -402,9 +462,7 @@ standing_find(const StandingQuestion *question, uint64 person)
 	Tables		tables;
 
 	open_tables(&tables, question);
-	find_flags(&facts, question, &tables, person);
-	if (tables.consents != NULL)
-		find_consents(&facts, question, &tables, person);
+	find_facts(&facts, question, &tables, person);
 	close_tables(&tables);
 	return judge(question, &facts);
 }
@@ -419,7 +477,7 @@ standing_consented(int32 purpose, uint64 person, const char *channel,
 	int			i;
 
 	open_tables(&tables, &question);
-	find_consents(&facts, &question, &tables, person);
+	find_facts(&facts, &question, &tables, person);
 	close_tables(&tables);
 	for (i = 0; i < facts.nconsents; i++)
 	{
@@ -455,7 +513,7 @@ load_flags(StandingMemo *memo, const StandingQuestion *question,
 		MemoryContext before = MemoryContextSwitchTo(memo->scratch);
 		Facts		facts = {0};
 		bool		isnull;
-		uint64		person = (uint64) get_number(rel, tuple, F_SUBJECT, &isnull);
+		uint64		person = alias_survivor((uint64) get_number(rel, tuple, F_SUBJECT, &isnull));
 		int			known = person_map_get(memo->known, person);
 
 		CHECK_FOR_INTERRUPTS();
@@ -571,7 +629,7 @@ load_consents(StandingMemo *memo, const StandingQuestion *question,
 		consent.since = DatumGetTimestampTz(values[C_SINCE - 1]);
 		consent.valid = consent.permits && is_valid(question, values, nulls);
 		fits = note_consent(memo, question,
-							(uint64) DatumGetInt64(values[C_SUBJECT - 1]),
+							alias_survivor((uint64) DatumGetInt64(values[C_SUBJECT - 1])),
 							&facts);
 	}
 	systable_endscan(scan);
@@ -665,17 +723,19 @@ remember(StandingMemo *memo, uint64 person, bool answer)
 
 bool
 standing_permits(StandingMemo *memo, const StandingQuestion *question,
-				 uint64 person)
+				 uint64 number)
 {
+	uint64		person;
 	int			known;
 	bool		answer;
 
-	if (person == memo->last_person && person != 0)
+	if (number == memo->last_person && number != 0)
 		return memo->last_answer;
 
 	/* a row that is not sealed yet has no number: nothing can be recorded */
-	if (person == 0)
+	if (number == 0)
 		return !question->needs_consent;
+	person = alias_survivor(number);
 	known = person_map_get(memo->known, person);
 	if (known == KNOWN_NOTHING && !memo->complete &&
 		is_time_to_load(memo, question))
@@ -692,7 +752,7 @@ standing_permits(StandingMemo *memo, const StandingQuestion *question,
 	}
 	else
 		answer = known == KNOWN_PERMITTED;
-	memo->last_person = person;
+	memo->last_person = number;
 	memo->last_answer = answer;
 	return answer;
 }

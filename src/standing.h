@@ -4,7 +4,8 @@
  *		blocked channels.
  *
  * Read from gdpr.consent and gdpr.flag, latest committed version and own
- * changes, whatever snapshot the statement has.
+ * changes, whatever snapshot the statement has.  A person is any of its own
+ * numbers (alias.h).
  */
 #ifndef GDPR_STANDING_H
 #define GDPR_STANDING_H

@@ -83,6 +83,7 @@ SELECT t::regtype, l FROM (VALUES
     ('bigint[]', ARRAY['''{}''', '''{NULL}''', '''{-1}''']),
     ('regclass[]', ARRAY['''{}''', '''{NULL}''', '''{calls.person}''', '''{pg_class}''']),
     ('text[]', ARRAY['''{}''', '''{NULL}''', '''{nosuch}''', '''{{a},{b}}''']),
+    ('bigint[]', ARRAY['''{}''', '''{NULL}''', '''{-1,65536}''', '''{{1},{2}}''']),
     ('name[]', ARRAY['''{}''', '''{NULL}''', '''{nosuch}''']),
     ('integer[]', ARRAY['''{}''', '''{NULL}''', '''{-1}''']),
     ('bytea', ARRAY['''''', '''\x00''']),

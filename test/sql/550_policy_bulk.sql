@@ -304,6 +304,41 @@ SELECT * FROM bulk.both();
 SELECT bulk.workers('SELECT count(*) FROM bulk.person WHERE gdpr.row_permitted(gdpr_sealed, ''news'')') AS rows;
 ROLLBACK;
 SELECT bulk.differ();
+
+-- Persons that were merged: what either decided is what the person did.
+SELECT count(gdpr.merge_subjects(a.number, b.number)) FROM bulk.subject a JOIN bulk.subject b ON b.id = a.id + 1000 WHERE a.id % 4 = 0;
+SELECT count(gdpr.merge_subjects(a.number, b.number)) FROM bulk.subject a JOIN bulk.subject b ON b.id = a.id + 1 WHERE a.id % 40 = 2 AND a.id < 1000;
+SELECT count(gdpr.merge_subjects(a.number, b.number)) FROM bulk.subject a JOIN bulk.subject b ON b.id = a.id + 2 WHERE a.id % 40 = 2 AND a.id < 1000;
+CREATE TABLE bulk.of_numbers AS SELECT * FROM bulk.decided;
+TRUNCATE bulk.decided;
+INSERT INTO bulk.decided
+SELECT DISTINCT ON (1, d.purpose, d.channel, d.topic) gdpr.person(d.subject), d.purpose, d.channel, d.topic, d.since, d.permits, d.ends
+FROM bulk.of_numbers d ORDER BY 1, d.purpose, d.channel, d.topic, d.since DESC, d.permits, d.ends;
+UPDATE bulk.in_force f SET subject = gdpr.person(f.subject);
+SELECT count(*) AS differ FROM bulk.decided d
+FULL JOIN (SELECT s.number, a.* FROM bulk.subject s, gdpr.consent_at(s.number, clock_timestamp()) a WHERE a.status <> 'requested') a
+    ON (gdpr.person(a.number), a.purpose, coalesce(a.channel, ''), coalesce(a.topic, '')) = (d.subject, d.purpose, d.channel, d.topic)
+WHERE a.since IS DISTINCT FROM d.since;
+UPDATE bulk.answer a SET model = bulk.model(gdpr.person(s.number), p, a.channel, a.topic) FROM gdpr.purpose p, bulk.subject s
+WHERE p.name = a.purpose AND s.id = a.id AND cardinality(gdpr.numbers_of(s.number)) > 1;
+SELECT cardinality(gdpr.numbers_of(number)) AS numbers, count(*) FROM bulk.subject GROUP BY 1 ORDER BY 1;
+SELECT count(*) AS differ FROM bulk.answer a JOIN bulk.subject s USING (id)
+WHERE cardinality(gdpr.numbers_of(s.number)) > 1 AND gdpr.standing(s.number, a.purpose, a.channel, a.topic) <> a.model;
+SET max_parallel_workers_per_gather = 0;
+SELECT bulk.differ();
+SET work_mem = '64kB';
+SELECT bulk.differ();
+-- another session, which has not read who was merged; in parallel workers; and in a transaction that separates them
+\c bulk_regress
+SET client_min_messages = warning;
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+SELECT bulk.workers('SELECT count(*) FROM bulk.person WHERE gdpr.row_permitted(gdpr_sealed, ''news'')') AS rows;
+SELECT bulk.differ();
+SET max_parallel_workers_per_gather = 0;
+BEGIN;
+DELETE FROM gdpr.subject_alias;
+SELECT bulk.differ() > 0 AS differs;
+ROLLBACK;
 \c :main
 DROP DATABASE bulk_regress;
 DROP ROLE bulk_app;
