@@ -404,6 +404,11 @@ BEGIN
                 WHERE s.key::bigint <> ALL (own) GROUP BY 1 ORDER BY 1 LOOP
         relations := relations || gdpr.reported(item.relation, 'share', item.rows, 'has other owners');
     END LOOP;
+    -- of several numbers, one item
+    relations := coalesce((SELECT jsonb_agg(i.item ORDER BY i.place) FROM (
+        SELECT r.item || jsonb_build_object('rows', sum(r.rows)) AS item, min(r.place) AS place
+        FROM (SELECT v - 'rows' AS item, (v ->> 'rows')::bigint AS rows, place FROM jsonb_array_elements(relations) WITH ORDINALITY u(v, place)) r
+        GROUP BY r.item) i), '[]');
 
     DELETE FROM gdpr.outbox o WHERE o.subject = ANY (persons) AND category_id IS NULL; -- that came meanwhile
 
