@@ -210,3 +210,223 @@ END $$;
 COMMENT ON FUNCTION gdpr.separate_lost(smallint) IS
     'separates merged persons of whom the keystore says that one was forgotten alone; for forget_again';
 REVOKE ALL ON FUNCTION gdpr.separate_lost(smallint) FROM PUBLIC;
+
+-- Finding ----------------------------------------------------------------------------------------
+
+CREATE FUNCTION gdpr.value_subject(envelope gdpr.sealed, column_id integer) RETURNS bigint
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'gdpr_value_subject';
+COMMENT ON FUNCTION gdpr.value_subject(gdpr.sealed, integer) IS
+    'the number of the person whose value a personal column of a row holds, from the clear part of its envelope';
+
+CREATE FUNCTION gdpr.personal_columns(OUT relation regclass, OUT name name, OUT column_id integer, OUT searchable boolean, OUT lowered boolean,
+                                      OUT type text, OUT equality text, OUT is_text boolean, OUT is_array boolean)
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- citext has an = of its own, which the fixed search path does not find: that of the type's default operator
+    -- class, which superusers alone make
+    WITH RECURSIVE base(type, basetype) AS (
+        SELECT oid, CASE typtype WHEN 'd' THEN typbasetype ELSE oid END FROM pg_type
+        UNION
+        SELECT b.type, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.basetype WHERE t.typtype = 'd')
+    SELECT r.relation, c.name, c.id, c.searchable, c.normalize = 'lower' AND y.typcategory = 'S' AND y.oid <> 'bpchar'::regtype AND y.typname <> 'citext',
+           format_type(y.oid, -1), -- no length, at which a cast would cut
+           coalesce((SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                     FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
+                     JOIN pg_amop e ON e.amopfamily = k.opcfamily AND e.amopstrategy = 3
+                                   AND e.amoplefttype = k.opcintype AND e.amoprighttype = k.opcintype
+                     JOIN pg_operator o ON o.oid = e.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+                     WHERE k.opcintype = y.oid AND k.opcdefault), '='),
+           y.typcategory = 'S', y.typcategory = 'A'
+    FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id
+    JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.is_top
+    JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = c.name
+    JOIN base b ON b.type = a.atttypid JOIN pg_type y ON y.oid = b.basetype AND y.typtype <> 'd'
+    WHERE t.protected ORDER BY c.id, r.relation::oid
+$$;
+COMMENT ON FUNCTION gdpr.personal_columns() IS 'personal columns of protected tables and how they are compared; no more than the catalogs tell everybody';
+
+-- The last is a word for the form, of which there can be several.
+CREATE FUNCTION gdpr.search_forms(value text, country text DEFAULT NULL, OUT variant text, OUT form text)
+    RETURNS SETOF record LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    trimmed text := regexp_replace(btrim(value, E' \t\r\n'), '\s+', ' ', 'g');
+    calling_code text := ltrim(regexp_replace(country, '[^0-9]', '', 'g'), '0');
+    digits text := CASE WHEN trimmed !~ '[[:alpha:]@]' THEN regexp_replace(replace(trimmed, '(0)', ''), '[^0-9+]', '', 'g') END;
+    compact text := upper(regexp_replace(trimmed, '[^A-Za-z0-9]', '', 'g'));
+    international text;
+    national text;
+BEGIN
+    IF country IS NOT NULL AND (country !~ '^\+?[0-9]+$' OR length(calling_code) NOT BETWEEN 1 AND 4) THEN
+        RAISE EXCEPTION '"%" is not the calling code of a country', country
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance country => ''31'', for 06… to be +316… as well.';
+    END IF;
+    IF digits ~ '^\+?[0-9]{6,18}$' THEN
+        IF digits ~ '^(\+|00)' THEN
+            international := ltrim(digits, '+0');
+            national := CASE WHEN starts_with(international, calling_code) THEN substr(international, length(calling_code) + 1) END;
+        ELSE
+            national := ltrim(digits, '0');
+            international := CASE WHEN digits !~ '^0' AND starts_with(digits, calling_code) THEN digits
+                                  ELSE calling_code || national END;
+            IF international = digits THEN
+                national := substr(digits, length(calling_code) + 1);
+            END IF;
+        END IF;
+    END IF;
+    RETURN QUERY
+    SELECT u.variant, (array_agg(u.form ORDER BY u.place))[1]
+    FROM (VALUES (1, value, 'as given'), (2, trimmed, 'trimmed'), (3, lower(trimmed), 'lower case'),
+                 (4, digits, 'phone'), (5, '+' || nullif(international, ''), 'phone'), (6, '00' || nullif(international, ''), 'phone'),
+                 (7, international, 'phone'), (8, '0' || nullif(national, ''), 'phone'), (9, national, 'phone'),
+                 (10, CASE WHEN compact ~ '^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$' THEN compact END, 'IBAN'),
+                 (11, CASE WHEN compact ~ '^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$' THEN btrim(regexp_replace(compact, '(.{4})', '\1 ', 'g')) END, 'IBAN'))
+         AS u(place, variant, form)
+    WHERE u.variant <> '' OR u.place = 1 GROUP BY u.variant ORDER BY min(u.place);
+END $$;
+COMMENT ON FUNCTION gdpr.search_forms(text, text) IS
+    'the forms in which a value may be stored: as given, trimmed, in lower case, as a phone number without spaces and signs (with and without the calling code of a country), as an IBAN with and without spaces';
+
+CREATE FUNCTION gdpr.cast_text(value text, type text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE format('SELECT $1::%s::text', format_type(type::regtype, -1)) INTO result USING value;
+    RETURN result;
+EXCEPTION WHEN data_exception OR datatype_mismatch OR cannot_coerce OR undefined_function THEN
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION gdpr.cast_text(text, text) IS 'a value as a type writes it; NULL if it is none of that type';
+
+CREATE FUNCTION gdpr.same_value(stored text, forms text[], digits text[], ibans text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT lower(stored) = ANY (forms) OR lower(regexp_replace(btrim(stored), '\s+', ' ', 'g')) = ANY (forms)
+        OR (cardinality(digits) > 0 AND stored !~ '[[:alpha:]@]' AND regexp_replace(replace(stored, '(0)', ''), '[^0-9+]', '', 'g') = ANY (digits))
+        OR (cardinality(ibans) > 0 AND upper(regexp_replace(stored, '[^A-Za-z0-9]', '', 'g')) = ANY (ibans));
+END;
+COMMENT ON FUNCTION gdpr.same_value(text, text[], text[], text[]) IS
+    'whether a stored value is the same as one of these, but for case, and for signs in phone numbers and IBANs; for find_subjects';
+
+-- Runs with the caller's rights and purpose: what the caller may not see, it does not find.
+CREATE FUNCTION gdpr.find_subjects(value text, country text DEFAULT NULL, scan boolean DEFAULT false, OUT subject bigint, OUT relation regclass,
+                                   OUT "column" name, OUT matched text, OUT form text)
+    RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    words text[];
+    names text[];
+    candidates text[];
+    condition text;
+    item record;
+BEGIN
+    SELECT array_agg(f.variant ORDER BY place), array_agg(f.form ORDER BY place) INTO words, names
+    FROM gdpr.search_forms(find_subjects.value, find_subjects.country) WITH ORDINALITY f(variant, form, place) WHERE f.variant IS NOT NULL;
+    IF words IS NULL THEN
+        RETURN;
+    END IF;
+    FOR item IN SELECT * FROM gdpr.personal_columns() c WHERE c.searchable OR scan LOOP
+        BEGIN
+            candidates := words;
+            IF scan AND (item.is_text OR item.is_array) THEN
+                candidates := ARRAY(SELECT lower(w) FROM unnest(words) w);
+                condition := CASE WHEN item.is_array THEN 'EXISTS (SELECT FROM unnest(t.%I) e WHERE gdpr.same_value(e::text, $1, $2, $3))'
+                                  ELSE 'gdpr.same_value(t.%I::text, $1, $2, $3)' END;
+            ELSIF item.lowered THEN
+                candidates := ARRAY(SELECT lower(w) FROM unnest(words) w);
+                condition := 'lower(t.%I::text COLLATE "default") = ANY ($1)';
+            ELSE
+                IF NOT item.is_text THEN
+                    candidates := ARRAY(SELECT DISTINCT gdpr.cast_text(w, item.type) FROM unnest(words) w);
+                END IF;
+                condition := 't.%I ' || replace(format('%s ANY ($1::%s[])', item.equality, item.type), '%', '%%');
+            END IF;
+            FOR subject, matched IN EXECUTE format(
+                'SELECT DISTINCT gdpr.value_subject(t.gdpr_sealed, %s), t.%I::text FROM %s t WHERE ' || condition,
+                item.column_id, item.name, item.relation, item.name)
+                USING candidates, ARRAY(SELECT w FROM unnest(words) w WHERE w ~ '^\+?[0-9]{6,18}$'),
+                      ARRAY(SELECT w FROM unnest(words) w WHERE w ~ '^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$')
+            LOOP
+                relation := item.relation;
+                "column" := item.name;
+                form := coalesce((SELECT n FROM unnest(words, names) WITH ORDINALITY u(w, n, place)
+                                  WHERE w = matched OR lower(w) = lower(btrim(matched)) ORDER BY w = matched DESC, place LIMIT 1),
+                                 CASE WHEN scan THEN 'other form' ELSE 'as given' END);
+                RETURN NEXT;
+            END LOOP;
+        EXCEPTION WHEN data_exception OR datatype_mismatch OR undefined_function OR insufficient_privilege THEN
+            NULL;               -- not a value of the column's type, or not the caller's to see: not there
+        END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.find_subjects(text, text, boolean) IS
+    'the persons of whom a searchable column holds this value, in one of the forms of gdpr.search_forms, over the whole data map; country: calling code for phone numbers; scan: looks at every value of all personal columns, by opening them; sees what the caller''s role and purpose may see';
+REVOKE ALL ON FUNCTION gdpr.find_subjects(text, text, boolean) FROM PUBLIC;
+
+-- Who may be entered twice -----------------------------------------------------------------------
+
+-- Evidence is in bits, as in record linkage: two persons who have a value that n of all N have are log2(N / n) bits alike
+-- (H. B. Newcombe, 1959; I. P. Fellegi and A. B. Sunter, 1969). Tokens are compared; no value is opened.
+CREATE FUNCTION gdpr.duplicates(max_pairs integer DEFAULT 100, max_sharing integer DEFAULT 5, relations regclass[] DEFAULT NULL,
+                                OUT subject bigint, OUT other bigint, OUT weight numeric, OUT reasons text[])
+    RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tokens text;
+BEGIN
+    IF max_pairs IS NULL OR max_pairs < 1 OR max_sharing IS NULL OR max_sharing < 2 THEN
+        RAISE EXCEPTION 'max_pairs is NULL or less than 1, or max_sharing NULL or less than 2' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'max_sharing is how many persons can have a value by which they are taken for one.';
+    END IF;
+    -- as the table's owner, who reads what is stored, 1000 pages at a time; not what was erased, or is not sealed yet
+    SELECT string_agg(format(
+        $f$SELECT split_part(r, ' ', 1)::bigint AS number, %L AS label, %s AS domain, substr(r, strpos(r, ' ') + 1) AS token, %L::boolean AS own
+           FROM generate_series(0, pg_relation_size(%L::regclass) / current_setting('block_size')::bigint, 1000) b
+           CROSS JOIN LATERAL gdpr.run_as_owner(%4$L::regclass, format(%L, format('(%%s,0)', b), format('(%%s,0)', b + 1000))) r$f$,
+        t.relation || '.' || quote_ident(c.name), c.token_domain, c.via = 0 AND NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0),
+        r.relation::text,
+        -- % is for format() of the next round
+        replace(format('SELECT concat(gdpr.value_subject(x.gdpr_sealed, %1$s), '' '', x.%2$I::text) FROM ONLY %3$s x WHERE x.%2$I IS NOT NULL'
+                       ' AND gdpr.has_values(x.gdpr_sealed, gdpr.value_subject(x.gdpr_sealed, %1$s), %4$s::smallint) AND x.ctid >= ',
+                       c.id, c.name, r.relation, c.category), '%', '%%') || '%L AND x.ctid < %L'), ' UNION ALL ')
+    INTO tokens
+    FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.has_rows
+    WHERE c.searchable AND t.protected AND (duplicates.relations IS NULL OR t.relation = ANY (duplicates.relations));
+    IF tokens IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        WITH value AS MATERIALIZED (
+            SELECT DISTINCT gdpr.person(v.number) AS person, v.domain, v.token, v.label, v.own FROM (%s) v
+            WHERE NOT EXISTS (SELECT FROM (SELECT gdpr.person(f.subject) FROM gdpr.flag f WHERE f.kind = 'r') f(person) WHERE f.person = gdpr.person(v.number))
+        ), everybody AS MATERIALIZED (
+            SELECT count(DISTINCT v.person)::numeric AS n FROM value v
+        ), counted AS MATERIALIZED (
+            SELECT v.domain, v.token, count(DISTINCT v.person) AS n, log(2, min(e.n) / count(DISTINCT v.person)) AS bits
+            FROM value v, everybody e GROUP BY v.domain, v.token HAVING count(DISTINCT v.person) > 1
+        ), rare AS MATERIALIZED (
+            SELECT v.person, v.domain, v.token, v.label, c.bits FROM counted c JOIN value v USING (domain, token) WHERE c.n <= $1
+        ), common AS MATERIALIZED (
+            SELECT v.person, v.domain, v.token, v.label FROM counted c JOIN value v USING (domain, token) WHERE c.n > $1 AND v.own
+        ), combined AS (
+            -- two values, each of which many have, but few have both: half the evidence, as chance brings them together
+            SELECT array_agg(a.person) AS persons, log(2, min(e.n) / count(*)) / 2 AS bits, min(a.label || ', ' || b.label) AS label
+            FROM common a JOIN common b ON b.person = a.person AND (b.domain, b.token) > (a.domain, a.token), everybody e
+            GROUP BY a.domain, a.token, b.domain, b.token HAVING count(*) BETWEEN 2 AND $1
+        ), pair AS (
+            SELECT a.person AS one, b.person AS another, max(a.bits) AS bits,
+                   CASE WHEN a.label = b.label THEN a.label ELSE least(a.label, b.label) || ' = ' || greatest(a.label, b.label) END AS label, 0 AS kind
+            FROM rare a JOIN rare b ON b.domain = a.domain AND b.token = a.token AND b.person > a.person GROUP BY 1, 2, 4, a.domain, a.token
+            UNION ALL
+            SELECT p, q, b.bits, b.label, 1 FROM combined b, unnest(b.persons) p, unnest(b.persons) q WHERE q > p
+        ), weighed AS (
+            -- of pairs of values the best only: they have values in common
+            SELECT p.one, p.another, coalesce(sum(p.bits) FILTER (WHERE p.kind = 0), 0) + coalesce(max(p.bits) FILTER (WHERE p.kind = 1), 0) AS bits,
+                   array_agg(DISTINCT p.label ORDER BY p.label) AS labels
+            FROM pair p GROUP BY p.one, p.another
+        )
+        SELECT w.one, w.another, round(w.bits, 1), w.labels FROM weighed w
+        WHERE NOT EXISTS (SELECT FROM gdpr.identity_event e WHERE e.kind IN ('different', 'separated')
+                          AND (gdpr.person(e.subject), gdpr.person(e.other)) IN ((w.one, w.another), (w.another, w.one)))
+        ORDER BY w.bits DESC, w.one, w.another LIMIT $2 $q$, tokens) USING max_sharing, max_pairs;
+END $$;
+COMMENT ON FUNCTION gdpr.duplicates(integer, integer, regclass[]) IS
+    'pairs of persons who are probably one, the most alike first: they share searchable values that few have (max_sharing at most), or two that few have together; weight in bits; without those who were merged, found to be different, or are restricted; reads all tokens, opens no value';
+REVOKE ALL ON FUNCTION gdpr.duplicates(integer, integer, regclass[]) FROM PUBLIC;

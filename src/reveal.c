@@ -28,6 +28,7 @@
 PG_FUNCTION_INFO_V1(gdpr_reveal);
 PG_FUNCTION_INFO_V1(gdpr_reveal_stored);
 PG_FUNCTION_INFO_V1(gdpr_reveal_row);
+PG_FUNCTION_INFO_V1(gdpr_value_subject);
 
 /* fn_extra of reveal(): what stays the same from row to row */
 typedef struct RevealState
@@ -378,4 +379,24 @@ gdpr_reveal_row(PG_FUNCTION_ARGS)
 	result = heap_form_tuple(desc, values, isnull);
 	ReleaseTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/*
+ * gdpr.value_subject(envelope, column id) RETURNS bigint
+ *
+ * Whose value a column holds: the row's person, or another whose key is in the
+ * envelope.  Nothing is opened.  NULL if there is no such column.
+ */
+Datum
+gdpr_value_subject(PG_FUNCTION_ARGS)
+{
+	bytea	   *sealed = PG_GETARG_BYTEA_PP(0);
+	ColumnMap  *column = datamap_column(PG_GETARG_INT32(1));
+	uint64		person = column == NULL ? 0 :
+		reveal_person(column, (uint8 *) VARDATA_ANY(sealed),
+					  VARSIZE_ANY_EXHDR(sealed));
+
+	if (person == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64((int64) person);
 }
