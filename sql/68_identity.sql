@@ -369,63 +369,66 @@ CREATE FUNCTION gdpr.duplicates(max_pairs integer DEFAULT 100, max_sharing integ
                                 OUT subject bigint, OUT other bigint, OUT weight numeric, OUT reasons text[])
     RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    labels text[];
     tokens text;
 BEGIN
     IF max_pairs IS NULL OR max_pairs < 1 OR max_sharing IS NULL OR max_sharing < 2 THEN
         RAISE EXCEPTION 'max_pairs is NULL or less than 1, or max_sharing NULL or less than 2' USING ERRCODE = 'invalid_parameter_value',
             HINT = 'max_sharing is how many persons can have a value by which they are taken for one.';
     END IF;
-    -- as the table's owner, who reads what is stored, 1000 pages at a time; not what was erased, or is not sealed yet
-    SELECT string_agg(format(
-        $f$SELECT split_part(r, ' ', 1)::bigint AS number, %L AS label, %s AS domain, substr(r, strpos(r, ' ') + 1) AS token, %L::boolean AS own
+    -- of each value: whose, and a hash of its token and domain; as the table's owner, who reads what is stored, 1000 pages
+    -- at a time; not what was erased, or is not sealed yet
+    SELECT array_agg(c.label ORDER BY c.place), string_agg(format(
+        $f$SELECT split_part(r, ' ', 1)::bigint AS number, split_part(r, ' ', 2)::bigint AS token, %s AS label, %L::boolean AS own
            FROM generate_series(0, pg_relation_size(%L::regclass) / current_setting('block_size')::bigint, 1000) b
-           CROSS JOIN LATERAL gdpr.run_as_owner(%4$L::regclass, format(%L, format('(%%s,0)', b), format('(%%s,0)', b + 1000))) r$f$,
-        t.relation || '.' || quote_ident(c.name), c.token_domain, c.via = 0 AND NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0),
-        r.relation::text,
+           CROSS JOIN LATERAL gdpr.run_as_owner(%3$L::regclass, format(%L, format('(%%s,0)', b), format('(%%s,0)', b + 1000))) r$f$,
+        c.place, c.own, c.relation::text,
         -- % is for format() of the next round
-        replace(format('SELECT concat(gdpr.value_subject(x.gdpr_sealed, %1$s), '' '', x.%2$I::text) FROM ONLY %3$s x WHERE x.%2$I IS NOT NULL'
-                       ' AND gdpr.has_values(x.gdpr_sealed, gdpr.value_subject(x.gdpr_sealed, %1$s), %4$s::smallint) AND x.ctid >= ',
-                       c.id, c.name, r.relation, c.category), '%', '%%') || '%L AND x.ctid < %L'), ' UNION ALL ')
-    INTO tokens
-    FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.has_rows
-    WHERE c.searchable AND t.protected AND (duplicates.relations IS NULL OR t.relation = ANY (duplicates.relations));
+        replace(format('SELECT concat(gdpr.value_subject(x.gdpr_sealed, %1$s), '' '', hashtextextended(x.%2$I::text, %5$s)) FROM ONLY %3$s x'
+                       ' WHERE x.%2$I IS NOT NULL AND gdpr.has_values(x.gdpr_sealed, gdpr.value_subject(x.gdpr_sealed, %1$s), %4$s::smallint) AND x.ctid >= ',
+                       c.id, c.name, c.relation, c.category, c.token_domain), '%', '%%') || '%L AND x.ctid < %L'), ' UNION ALL ')
+    INTO labels, tokens
+    FROM (SELECT c.*, r.relation, t.relation || '.' || quote_ident(c.name) AS label, row_number() OVER (ORDER BY c.id, r.relation::oid) AS place,
+                 c.via = 0 AND NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0) AS own
+          FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.has_rows
+          WHERE c.searchable AND t.protected AND (duplicates.relations IS NULL OR t.relation = ANY (duplicates.relations))) c;
     IF tokens IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY EXECUTE format($q$
         WITH value AS MATERIALIZED (
-            SELECT DISTINCT gdpr.person(v.number) AS person, v.domain, v.token, v.label, v.own FROM (%s) v
+            SELECT DISTINCT gdpr.person(v.number) AS person, v.token, v.label, v.own FROM (%s) v
             WHERE NOT EXISTS (SELECT FROM (SELECT gdpr.person(f.subject) FROM gdpr.flag f WHERE f.kind = 'r') f(person) WHERE f.person = gdpr.person(v.number))
         ), everybody AS MATERIALIZED (
             SELECT count(DISTINCT v.person)::numeric AS n FROM value v
         ), counted AS MATERIALIZED (
-            SELECT v.domain, v.token, count(DISTINCT v.person) AS n, log(2, min(e.n) / count(DISTINCT v.person)) AS bits
-            FROM value v, everybody e GROUP BY v.domain, v.token HAVING count(DISTINCT v.person) > 1
+            SELECT v.token, count(DISTINCT v.person) AS n FROM value v GROUP BY v.token HAVING count(DISTINCT v.person) > 1
         ), rare AS MATERIALIZED (
-            SELECT v.person, v.domain, v.token, v.label, c.bits FROM counted c JOIN value v USING (domain, token) WHERE c.n <= $1
+            SELECT v.person, v.token, v.label, c.n FROM counted c JOIN value v USING (token) WHERE c.n <= $1
         ), common AS MATERIALIZED (
-            SELECT v.person, v.domain, v.token, v.label FROM counted c JOIN value v USING (domain, token) WHERE c.n > $1 AND v.own
+            SELECT v.person, v.token, v.label FROM counted c JOIN value v USING (token) WHERE c.n > $1 AND v.own
         ), combined AS (
             -- two values, each of which many have, but few have both: half the evidence, as chance brings them together
-            SELECT array_agg(a.person) AS persons, log(2, min(e.n) / count(*)) / 2 AS bits, min(a.label || ', ' || b.label) AS label
-            FROM common a JOIN common b ON b.person = a.person AND (b.domain, b.token) > (a.domain, a.token), everybody e
-            GROUP BY a.domain, a.token, b.domain, b.token HAVING count(*) BETWEEN 2 AND $1
+            SELECT array_agg(a.person) AS persons, count(*) AS n, min(a.label) AS one, min(b.label) AS another
+            FROM common a JOIN common b ON b.person = a.person AND b.token > a.token
+            GROUP BY a.token, b.token HAVING count(*) BETWEEN 2 AND $1
         ), pair AS (
-            SELECT a.person AS one, b.person AS another, max(a.bits) AS bits,
-                   CASE WHEN a.label = b.label THEN a.label ELSE least(a.label, b.label) || ' = ' || greatest(a.label, b.label) END AS label, 0 AS kind
-            FROM rare a JOIN rare b ON b.domain = a.domain AND b.token = a.token AND b.person > a.person GROUP BY 1, 2, 4, a.domain, a.token
+            SELECT a.person AS one, b.person AS another, log(2, e.n / min(a.n)) AS bits, false AS weak,
+                   CASE WHEN $3[min(a.label)] = $3[max(b.label)] THEN $3[min(a.label)] ELSE $3[least(min(a.label), min(b.label))] || ' = ' || $3[greatest(max(a.label), max(b.label))] END AS label
+            FROM rare a JOIN rare b ON b.token = a.token AND b.person > a.person, everybody e GROUP BY a.person, b.person, a.token, e.n
             UNION ALL
-            SELECT p, q, b.bits, b.label, 1 FROM combined b, unnest(b.persons) p, unnest(b.persons) q WHERE q > p
+            SELECT p, q, log(2, e.n / c.n) / 2, true, $3[least(c.one, c.another)] || ', ' || $3[greatest(c.one, c.another)]
+            FROM combined c, unnest(c.persons) p, unnest(c.persons) q, everybody e WHERE q > p
         ), weighed AS (
-            -- of pairs of values the best only: they have values in common
-            SELECT p.one, p.another, coalesce(sum(p.bits) FILTER (WHERE p.kind = 0), 0) + coalesce(max(p.bits) FILTER (WHERE p.kind = 1), 0) AS bits,
+            -- of the weak the best only: they have values in common
+            SELECT p.one, p.another, coalesce(sum(p.bits) FILTER (WHERE NOT p.weak), 0) + coalesce(max(p.bits) FILTER (WHERE p.weak), 0) AS bits,
                    array_agg(DISTINCT p.label ORDER BY p.label) AS labels
             FROM pair p GROUP BY p.one, p.another
         )
         SELECT w.one, w.another, round(w.bits, 1), w.labels FROM weighed w
         WHERE NOT EXISTS (SELECT FROM gdpr.identity_event e WHERE e.kind IN ('different', 'separated')
                           AND (gdpr.person(e.subject), gdpr.person(e.other)) IN ((w.one, w.another), (w.another, w.one)))
-        ORDER BY w.bits DESC, w.one, w.another LIMIT $2 $q$, tokens) USING max_sharing, max_pairs;
+        ORDER BY w.bits DESC, w.one, w.another LIMIT $2 $q$, tokens) USING max_sharing, max_pairs, labels;
 END $$;
 COMMENT ON FUNCTION gdpr.duplicates(integer, integer, regclass[]) IS
     'pairs of persons who are probably one, the most alike first: they share searchable values that few have (max_sharing at most), or two that few have together; weight in bits; without those who were merged, found to be different, or are restricted; reads all tokens, opens no value';
