@@ -33,9 +33,31 @@ CREATE FUNCTION gdpr.hold_rows(relation regclass, person bigint, number bigint) 
 COMMENT ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint) IS 'seals a person''s rows in a table anew, under another number; for forget';
 REVOKE ALL ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint) FROM PUBLIC;
 
+-- Who forgets, holds, merges or separates persons has these locks: a person is forgotten with all its numbers, or none of them.
+CREATE FUNCTION gdpr.lock_persons(subjects bigint[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    locked bigint[] := '{}';
+    wanted bigint[];
+    key bigint;
+BEGIN
+    LOOP
+        wanted := ARRAY(SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(s)) n WHERE n <> ALL (locked));
+        EXIT WHEN wanted = '{}';
+        FOR key IN SELECT DISTINCT hashint8(n) FROM unnest(wanted) n ORDER BY 1 LOOP
+            PERFORM pg_advisory_xact_lock(1734635634, key::integer);
+        END LOOP;
+        locked := locked || wanted; -- others may have been merged with them while we waited
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_persons(bigint[]) IS
+    'waits for all others who forget, merge or separate these persons, and keeps them out until the transaction ends';
+REVOKE ALL ON FUNCTION gdpr.lock_persons(bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.lock_person(person bigint) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT pg_advisory_xact_lock(1734635634, hashint8(person)) $$;
-COMMENT ON FUNCTION gdpr.lock_person(bigint) IS 'until the end of the transaction, nobody else forgets this person, or places or ends a hold';
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT gdpr.lock_persons(ARRAY[person]) $$;
+COMMENT ON FUNCTION gdpr.lock_person(bigint) IS
+    'until the end of the transaction, nobody else forgets this person, merges or separates it, or places or ends a hold';
 REVOKE ALL ON FUNCTION gdpr.lock_person(bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_until(until timestamptz) RETURNS void

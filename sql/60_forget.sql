@@ -350,7 +350,7 @@ BEGIN
 
     -- one forget of a person at a time; its rows are locked from the top down,
     -- so that at no depth anybody adds rows below them meanwhile
-    PERFORM gdpr.lock_persons(ARRAY[person]);
+    PERFORM gdpr.lock_person(person);
     persons := ARRAY(SELECT n FROM unnest(gdpr.numbers_of(person)) WITH ORDINALITY u(n, place) WHERE gdpr.assert_subject(n) = n ORDER BY place);
     own := persons;
     WHILE i <= cardinality(own) LOOP
@@ -542,12 +542,6 @@ COMMENT ON FUNCTION gdpr.finish_holds() IS
 REVOKE ALL ON FUNCTION gdpr.finish_holds() FROM PUBLIC;
 
 -- After a restore ---------------------------------------------------------------------------------
-
-CREATE FUNCTION gdpr.is_forgotten(number bigint, category smallint DEFAULT NULL) RETURNS boolean
-    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'gdpr_is_forgotten';
-COMMENT ON FUNCTION gdpr.is_forgotten(bigint, smallint) IS
-    'whether the keys of a number are destroyed: all of them, or those of one category (an id)';
-REVOKE ALL ON FUNCTION gdpr.is_forgotten(bigint, smallint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.lost_keys(envelope gdpr.sealed, OUT number bigint, OUT category smallint, OUT has_values boolean)
     RETURNS SETOF record LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'gdpr_lost_keys';

@@ -29,7 +29,7 @@ BEGIN
     -- in their order: two who plan do not wait for each other
     FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
         PERFORM gdpr.lock_person(person);
-        CONTINUE WHEN EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = person);
+        CONTINUE WHEN EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = ANY (gdpr.numbers_of(person)));
         INSERT INTO gdpr.planned_erasure (subject, due_at, reason, restriction, planned_by, actor)
         VALUES (person, now() + grace, plan_erasure.reason, gdpr.restrict(person, 'to be forgotten'), gdpr.caller(),
                 nullif(current_setting('gdpr.actor'), ''));
@@ -48,7 +48,8 @@ DECLARE
     planned gdpr.planned_erasure;
     result bigint := 0;
 BEGIN
-    FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
+    -- for whichever number of the person it was planned
+    FOR person IN SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(gdpr.living_subject(s))) n ORDER BY 1 LOOP
         PERFORM gdpr.lock_person(person);
         DELETE FROM gdpr.planned_erasure p WHERE p.subject = person RETURNING * INTO planned;
         CONTINUE WHEN NOT FOUND;

@@ -58,27 +58,6 @@ REVOKE ALL ON FUNCTION gdpr.identity_history(bigint) FROM PUBLIC;
 
 -- Merging ----------------------------------------------------------------------------------------
 
--- Who forgets, merges or separates persons has these locks: a person is forgotten with all its numbers, or none of them.
-CREATE FUNCTION gdpr.lock_persons(subjects bigint[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    locked bigint[] := '{}';
-    wanted bigint[];
-    key bigint;
-BEGIN
-    LOOP
-        wanted := ARRAY(SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(s)) n WHERE n <> ALL (locked));
-        EXIT WHEN wanted = '{}';
-        FOR key IN SELECT DISTINCT hashint8(n) FROM unnest(wanted) n ORDER BY 1 LOOP
-            PERFORM pg_advisory_xact_lock(1734635634, key::integer);
-        END LOOP;
-        locked := locked || wanted; -- others may have been merged with them while we waited
-    END LOOP;
-END $$;
-COMMENT ON FUNCTION gdpr.lock_persons(bigint[]) IS
-    'waits for all others who forget, merge or separate these persons, and keeps them out until the transaction ends';
-REVOKE ALL ON FUNCTION gdpr.lock_persons(bigint[]) FROM PUBLIC;
-
 CREATE FUNCTION gdpr.merge_subjects(survivor bigint, other bigint, reason text DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -153,7 +132,7 @@ BEGIN
                          || coalesce((SELECT 'of these, ' || string_agg(a.number::text, ', ' ORDER BY a.number) FROM gdpr.subject_alias a
                                       WHERE a.subject = separated AND a.category IS NULL), 'there is none') || '.';
     END IF;
-    IF gdpr.is_forgotten(separated) THEN
+    IF gdpr.key_is_lost(separated, NULL) THEN
         RAISE EXCEPTION 'person % was forgotten', separated
             USING ERRCODE = 'GD003', DETAIL = 'Its numbers were forgotten together: their keys are destroyed, and nothing is left that could be separated.';
     END IF;
@@ -197,11 +176,11 @@ BEGIN
         DELETE FROM gdpr.subject_alias a
         WHERE a.category IS NULL AND EXISTS (
             SELECT FROM (VALUES (a.number, a.subject), (a.subject, a.number)) v(lost, living)
-            WHERE gdpr.is_forgotten(v.lost, separate_lost.category)
+            WHERE gdpr.key_is_lost(v.lost, separate_lost.category)
               AND NOT EXISTS (SELECT FROM gdpr.tombstone t WHERE t.number = v.lost AND (t.category IS NULL OR t.category = separate_lost.category))
               AND EXISTS (SELECT FROM (SELECT v.living UNION ALL SELECT s.number FROM gdpr.subject_alias s
                                        WHERE s.subject = v.living AND s.category = separate_lost.category) x(n)
-                          WHERE NOT gdpr.is_forgotten(x.n, separate_lost.category)))
+                          WHERE NOT gdpr.key_is_lost(x.n, separate_lost.category)))
         RETURNING a.subject, a.number
     LOOP
         PERFORM gdpr.record_identity('separated', item.subject, item.number, NULL);

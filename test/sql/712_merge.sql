@@ -216,8 +216,8 @@ SELECT gdpr.forget(n(10), reason => 'request 1') AS erasure \gset
 SELECT id(subject), r ->> 'relation' AS relation, r ->> 'action' AS action, r ->> 'rows' AS rows FROM gdpr.erasure, jsonb_array_elements(relations) r WHERE id = :'erasure';
 SELECT count(*) FROM "C R M".contact WHERE id IN (1, 10, 20);
 SELECT (SELECT count(*) FROM "C R M".orders WHERE contact_id IN (1, 10)) AS orders, (SELECT count(*) FROM gdpr.outbox) AS messages;
-SELECT x.id, gdpr.standing(n(x.id), 'service'), gdpr.is_forgotten(n(x.id)) FROM unnest('{1,10,20,2}'::int[]) x(id);
-SELECT gdpr.is_forgotten(:alias) AS alias_forgotten;
+SELECT x.id, gdpr.standing(n(x.id), 'service'), gdpr.key_is_lost(n(x.id), NULL) FROM unnest('{1,10,20,2}'::int[]) x(id);
+SELECT gdpr.key_is_lost(:alias, NULL) AS alias_forgotten;
 SELECT gdpr.forget(n(1)) = :'erasure' AS the_same;
 SET ROLE merge_app; SET gdpr.purpose = 'service';
 SELECT id, body, signature FROM "C R M".message ORDER BY id;
@@ -259,6 +259,16 @@ SELECT (SELECT array_agg(id) FROM "C R M".contact WHERE id >= 40) AS contacts, (
 SELECT try(format('SELECT gdpr.merge_subjects(%s, %s)', n(4), :held_as)) LIKE '22023 | what a hold keeps%' AS refused;
 SELECT gdpr.release_hold(:'hold') IS NOT NULL AS erased;
 SELECT (SELECT count(*) FROM "C R M".letter) AS letters, (SELECT count(*) FROM "C R M".contact WHERE id >= 40) AS contacts;
+-- an erasure that was planned for one is of the person: planned once, and cancelled by either number
+INSERT INTO "C R M".contact SELECT i, 'leaving ' || i FROM generate_series(50, 51) i;
+INSERT INTO n SELECT id, gdpr.subject('"C R M".contact', id::text) FROM "C R M".contact WHERE id >= 50;
+SELECT id(gdpr.merge_subjects(n(50), n(51)));
+SELECT gdpr.plan_erasure(ARRAY[n(51)], grace => '1 day'), gdpr.plan_erasure(ARRAY[n(50)], grace => '1 day');
+SELECT gdpr.standing(n(50), 'service'), gdpr.standing(n(51), 'service'), gdpr.cancel_erasure(ARRAY[n(50)]);
+SELECT gdpr.standing(n(50), 'service'), gdpr.standing(n(51), 'service'), (SELECT count(*) FROM gdpr.planned_erasure) AS planned;
+SELECT gdpr.plan_erasure(ARRAY[n(51)], grace => '0');
+CALL gdpr.run_planned_erasures();
+SELECT gdpr.standing(n(50), 'service'), (SELECT count(*) FROM gdpr.planned_erasure) AS planned;
 -- a person with no rows; the reason of a merge is lost with either of both
 SELECT id(gdpr.merge_subjects(n(12), n(13), 'both of them')), id(gdpr.unmerge_subjects(n(13)));
 SELECT gdpr.forget(n(12)) IS NOT NULL AS forgotten;

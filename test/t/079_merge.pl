@@ -80,7 +80,7 @@ for my $name (qw(custom plain parts))
 	is($node->safe_psql($name, q{SELECT details ->> 'reason' FROM gdpr.identity_history(public.n(5))}), 'they are one, says Zwart-desk', "$name: the reason");
 	is($node->safe_psql($name, 'SELECT count(*) FROM gdpr.dark_rows(); SELECT gdpr.forget_again()'), "0\n0", "$name: nothing is to be forgotten again");
 	is($node->safe_psql($name, $numbers), '3+5 3+5 7+8 7+8 9+10 9+10', "$name: and nobody was separated");
-	is($node->safe_psql($name, q{SELECT gdpr.forget(public.n(5)) IS NOT NULL; SELECT gdpr.is_forgotten(public.n(3))}), "t\nt", "$name: they are forgotten as one");
+	is($node->safe_psql($name, q{SELECT gdpr.forget(public.n(5)) IS NOT NULL; SELECT gdpr.key_is_lost(public.n(3), NULL)}), "t\nt", "$name: they are forgotten as one");
 }
 
 # After the dump: some are forgotten, others separated, and one of these forgotten, in whole or in part.
@@ -94,7 +94,7 @@ for my $name (qw(custom_later plain_later))
 	is($node->safe_psql($name, q{SELECT DISTINCT n.id, category FROM gdpr.dark_rows() d JOIN public.n ON s = d.subject ORDER BY 1, 2}), "3|\n5|\n8|\n9|financial", "$name: who is dark");
 	is($node->safe_psql($name, 'SELECT gdpr.forget_again()'), 3, "$name: forgotten again");
 	is($node->safe_psql($name, 'SELECT count(*) FROM gdpr.dark_rows()'), 0, "$name: nothing is dark");
-	is($node->safe_psql($name, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM public.n WHERE gdpr.is_forgotten(s)'), '3 5 8', "$name: who is forgotten");
+	is($node->safe_psql($name, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM public.n WHERE gdpr.key_is_lost(s, NULL)'), '3 5 8', "$name: who is forgotten");
 	is($node->safe_psql($name, 'SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM crm.person'), '1 2 4 6 7 9 10 11 12', "$name: who has a row");
 	is($node->safe_psql($name, $numbers), '3+5 3+5', "$name: who was separated later is separated");
 	is(app($node, $name, 'SELECT id, name, salary FROM crm.person WHERE id IN (7, 9, 10) ORDER BY id'), "7|Name-7-Zwart|1007.25\n9|Name-9-Zwart|\n10|Name-10-Zwart|1010.25", "$name: the others are read");
