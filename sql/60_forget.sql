@@ -43,11 +43,11 @@ REVOKE ALL ON gdpr.subject_alias, gdpr.erasure FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.subject_alias', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.erasure', '');
 
-CREATE FUNCTION gdpr.forget_rows(relation regclass, number bigint, category smallint, erase boolean, "row" tid DEFAULT NULL)
+CREATE FUNCTION gdpr.forget_rows(relation regclass, number bigint, category smallint, erase boolean, "row" tid DEFAULT NULL, most bigint DEFAULT NULL)
     RETURNS bigint LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_forget_rows';
-COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) IS
+COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid, bigint) IS
     'deletes a person''s rows in a table, or erases their values in it; for forget';
-REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid, bigint) FROM PUBLIC;
 
 -- But for those that other rows need, or a trigger keeps.
 CREATE FUNCTION gdpr.delete_rows(relation regclass, number bigint) RETURNS bigint
@@ -333,26 +333,22 @@ END $$;
 COMMENT ON FUNCTION gdpr.assert_not_held(bigint, smallint) IS 'raises an error if a hold does not let a number, or a category of a person, be forgotten';
 REVOKE ALL ON FUNCTION gdpr.assert_not_held(bigint, smallint) FROM PUBLIC;
 
--- All that forget does but for the keys: so the preview does the same.
-CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- One forget of a person at a time; its rows are locked from the top down, so that at no depth anybody adds rows below them
+-- meanwhile.
+CREATE FUNCTION gdpr.leaving(person bigint, category_id smallint, lock boolean, OUT persons bigint[], OUT own bigint[], OUT shared jsonb)
+    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    persons bigint[]; -- the person's own numbers, of which it has several if it was merged
-    own bigint[]; -- these, and the rows whose last owner it is, each with a number of its own
     whose bigint;
     item record;
-    held gdpr.hold;
-    shared jsonb := '{}'; -- relations by the numbers of rows that have other owners
     i integer := 1;
 BEGIN
     -- before anything is locked: a worker that has one of the person's messages goes on to its end
     DELETE FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category_id IS NULL;
 
-    -- one forget of a person at a time; its rows are locked from the top down,
-    -- so that at no depth anybody adds rows below them meanwhile
     PERFORM gdpr.lock_person(person);
     persons := ARRAY(SELECT n FROM unnest(gdpr.numbers_of(person)) WITH ORDINALITY u(n, place) WHERE gdpr.assert_subject(n) = n ORDER BY place);
     own := persons;
+    shared := '{}';
     WHILE i <= cardinality(own) LOOP
         whose := own[i];
         IF whose = ANY (persons) THEN
@@ -361,7 +357,9 @@ BEGIN
             PERFORM gdpr.lock_person(whose);
         END IF;
         FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
-            PERFORM gdpr.lock_rows(item.relation, whose, item.has_others);
+            IF lock THEN
+                PERFORM gdpr.lock_rows(item.relation, whose, item.has_others);
+            END IF;
             PERFORM gdpr.seal_person(item.relation, whose);
         END LOOP;
         FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own) r WHERE r.number <> ALL (own) LOOP
@@ -373,15 +371,41 @@ BEGIN
         END LOOP;
         i := i + 1;
     END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.leaving(bigint, smallint, boolean) IS
+    'locks a person who is to be forgotten; persons: its own numbers, of which it has several if it was merged; own: these, and the rows whose last owner it is, each with a number of its own; shared: relations by the numbers of rows that have other owners; for forget';
+REVOKE ALL ON FUNCTION gdpr.leaving(bigint, smallint, boolean) FROM PUBLIC;
+
+-- Items of several numbers, or of several batches, become one.
+CREATE FUNCTION gdpr.sum_report(report jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_agg(i.item ORDER BY i.place), '[]') FROM (
+        SELECT r.item || jsonb_build_object('rows', sum(r.rows)) AS item, min(r.place) AS place
+        FROM (SELECT v - 'rows' AS item, (v ->> 'rows')::bigint AS rows, place FROM jsonb_array_elements(report) WITH ORDINALITY u(v, place)) r
+        GROUP BY r.item) i
+$$;
+COMMENT ON FUNCTION gdpr.sum_report(jsonb) IS 'gdpr.erasure.relations with the rows of equal items added up';
+REVOKE ALL ON FUNCTION gdpr.sum_report(jsonb) FROM PUBLIC;
+
+-- All that forget does but for the keys: so the preview does the same.
+CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    leaving record;
+    whose bigint;
+    item record;
+    held gdpr.hold;
+BEGIN
+    SELECT * INTO leaving FROM gdpr.leaving(person, category_id, true);
 
     relations := '[]';
     IF category_id IS NULL THEN
-        FOREACH whose IN ARRAY persons LOOP
+        FOREACH whose IN ARRAY leaving.persons LOOP
             relations := relations || gdpr.clear_access(whose);
         END LOOP;
     END IF;
     numbers := '{}';
-    FOREACH whose IN ARRAY own LOOP
+    FOREACH whose IN ARRAY leaving.own LOOP
         numbers := numbers || whose || ARRAY(
             SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category));
     END LOOP;
@@ -389,28 +413,24 @@ BEGIN
         SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h WHERE category_id IS NULL LIMIT 1;
         IF FOUND THEN
             held.number := gdpr.hold_number(held);
-        ELSIF cardinality(persons) > 1 AND category_id IS NULL AND (item.mapped).on_forget = 'delete' THEN
+        ELSIF cardinality(leaving.persons) > 1 AND category_id IS NULL AND (item.mapped).on_forget = 'delete' THEN
             -- rows of one number can need those of another
-            FOREACH whose IN ARRAY persons LOOP
+            FOREACH whose IN ARRAY leaving.persons LOOP
                 relations := relations || gdpr.reported(item.relation, 'delete', gdpr.delete_rows(item.relation, whose), 'belongs to nobody else');
             END LOOP;
         END IF;
-        FOREACH whose IN ARRAY own LOOP
+        FOREACH whose IN ARRAY leaving.own LOOP
             relations := relations || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
                 SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category)), category_id, held);
         END LOOP;
     END LOOP;
-    FOR item IN SELECT s.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(shared) s
-                WHERE s.key::bigint <> ALL (own) GROUP BY 1 ORDER BY 1 LOOP
+    FOR item IN SELECT s.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(leaving.shared) s
+                WHERE s.key::bigint <> ALL (leaving.own) GROUP BY 1 ORDER BY 1 LOOP
         relations := relations || gdpr.reported(item.relation, 'share', item.rows, 'has other owners');
     END LOOP;
-    -- of several numbers, one item
-    relations := coalesce((SELECT jsonb_agg(i.item ORDER BY i.place) FROM (
-        SELECT r.item || jsonb_build_object('rows', sum(r.rows)) AS item, min(r.place) AS place
-        FROM (SELECT v - 'rows' AS item, (v ->> 'rows')::bigint AS rows, place FROM jsonb_array_elements(relations) WITH ORDINALITY u(v, place)) r
-        GROUP BY r.item) i), '[]');
+    relations := gdpr.sum_report(relations);
 
-    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (persons) AND category_id IS NULL; -- that came meanwhile
+    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (leaving.persons) AND category_id IS NULL; -- that came meanwhile
 
     FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
@@ -466,6 +486,127 @@ END $$;
 COMMENT ON FUNCTION gdpr.forget(bigint, text, text) IS
     'forgets a person, or one category of it: deletes, erases or keeps rows as the data map says, and when the transaction commits destroys the keys, so that every backup is dark for that person; returns the erasure''s id';
 REVOKE ALL ON FUNCTION gdpr.forget(bigint, text, text) FROM PUBLIC;
+
+-- In batches: first the keys, then the rows --------------------------------------------------------
+
+CREATE FUNCTION gdpr.begin_erasure(person bigint, reason text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    leaving record;
+    item record;
+    held gdpr.hold;
+    whose bigint;
+    report jsonb := '[]';
+    erasure uuid;
+BEGIN
+    SELECT * INTO leaving FROM gdpr.leaving(person, NULL, false);
+    -- what is held has to be sealed anew while there are keys
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
+        SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h LIMIT 1;
+        CONTINUE WHEN NOT FOUND;
+        held.number := gdpr.hold_number(held);
+        FOREACH whose IN ARRAY leaving.own LOOP
+            report := report || gdpr.erase_relation(item.relation, item.mapped, false, whose, '{}', NULL, held);
+        END LOOP;
+    END LOOP;
+    INSERT INTO gdpr.erasure (subject, reason, relations, kek_version, token_epoch)
+    SELECT gdpr.person(person), begin_erasure.reason, gdpr.sum_report(report), s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
+    RETURNING id INTO erasure;
+    FOREACH whose IN ARRAY leaving.own LOOP
+        PERFORM gdpr.puncture_at_commit(n, NULL, erasure)
+        FROM unnest(whose || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category IS NOT NULL)) n;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.begin_erasure(bigint, text) IS 'destroys a person''s keys at commit and leaves the rows; for forget_in_batches';
+REVOKE ALL ON FUNCTION gdpr.begin_erasure(bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.erase_some(relation regclass, mapped gdpr.mapped_table, has_others boolean, number bigint, most bigint) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rows bigint := 0;
+BEGIN
+    IF mapped.on_forget = 'keep' THEN
+        RETURN '[]';
+    END IF;
+    IF mapped.on_forget = 'delete' THEN
+        BEGIN
+            rows := gdpr.forget_rows(relation, number, NULL, false, NULL, most);
+        EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
+            NULL; -- those that can be deleted are deleted at last
+        END;
+        IF rows > 0 THEN
+            RETURN gdpr.reported(relation, 'delete', rows, 'belongs to nobody else');
+        END IF;
+    END IF;
+    IF mapped.on_forget = 'erase' OR has_others THEN
+        RETURN gdpr.reported(relation, 'erase', gdpr.forget_rows(relation, number, NULL, true, NULL, most),
+                             CASE mapped.on_forget WHEN 'erase' THEN 'declared' ELSE 'has values in rows of others, which stay' END);
+    END IF;
+    RETURN '[]';
+END $$;
+COMMENT ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint, bigint) IS
+    'deletes or erases some of a person''s rows in one relation, and says so; for forget_in_batches';
+REVOKE ALL ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.forget_step(subject bigint, reason text, batch bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint := gdpr.person(gdpr.assert_subject(subject));
+    begun uuid;
+    item record;
+    whose bigint;
+    report jsonb := '[]';
+BEGIN
+    IF batch IS NULL OR batch < 1 THEN
+        RAISE EXCEPTION 'batch is %', batch USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of rows, at least 1.';
+    END IF;
+    PERFORM gdpr.lock_person(person);
+    person := gdpr.person(person);
+    SELECT e.id INTO begun FROM gdpr.erasure e JOIN gdpr.tombstone t ON t.erasure = e.id AND t.number = person AND t.category IS NULL
+    WHERE e.subject = person ORDER BY e.erased_at LIMIT 1;
+    IF NOT FOUND THEN
+        PERFORM gdpr.begin_erasure(person, reason);
+        RETURN true;
+    END IF;
+    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
+        FOR whose IN SELECT t.number FROM gdpr.tombstone t WHERE t.erasure = begun AND t.category IS NULL ORDER BY t.id LOOP
+            report := gdpr.erase_some(item.relation, item.mapped, item.has_others, whose, batch);
+            IF report <> '[]' THEN
+                UPDATE gdpr.erasure e SET relations = gdpr.sum_report(e.relations || report) WHERE e.id = begun;
+                RETURN true;
+            END IF;
+        END LOOP;
+    END LOOP;
+    -- what else forget does, and what is left: links, rows without values, those that others needed
+    SELECT e.relations INTO report FROM gdpr.erase(person, NULL) e;
+    FOR whose IN SELECT t.number FROM gdpr.tombstone t
+                 WHERE t.erasure = begun AND t.category IS NULL AND gdpr.person(t.number) <> person ORDER BY t.id LOOP
+        report := report || (SELECT e.relations FROM gdpr.erase(whose, NULL) e);
+    END LOOP;
+    -- what stays is counted anew
+    UPDATE gdpr.erasure e
+    SET relations = gdpr.sum_report(jsonb_path_query_array(e.relations, '$[*] ? (@.action != "keep" && @.action != "share")') || report)
+    WHERE e.id = begun;
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION gdpr.forget_step(bigint, text, bigint) IS 'the next step of forgetting a person; false: it is over; for forget_in_batches';
+REVOKE ALL ON FUNCTION gdpr.forget_step(bigint, text, bigint) FROM PUBLIC;
+
+CREATE PROCEDURE gdpr.forget_in_batches(subject bigint, reason text DEFAULT NULL, batch bigint DEFAULT 10000)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_catalog.has_function_privilege('gdpr.forget_step(bigint, text, bigint)', 'EXECUTE') THEN
+        RAISE EXCEPTION 'permission denied for the function that forget_in_batches() calls'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.forget_step(bigint, text, bigint) TO %I.', current_user);
+    END IF;
+    WHILE gdpr.forget_step(subject, reason, batch) LOOP
+        COMMIT;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE gdpr.forget_in_batches(bigint, text, bigint) IS
+    'forgets a person with very many rows: destroys the keys first, in a transaction of its own, then deletes or erases the rows, so many in a transaction. Interrupted, it goes on when it is called again';
+REVOKE ALL ON PROCEDURE gdpr.forget_in_batches(bigint, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, OUT relation regclass, OUT rows bigint, OUT action text,
                                     OUT reason text, OUT stays_clear name[])

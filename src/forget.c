@@ -45,22 +45,26 @@ PG_FUNCTION_INFO_V1(gdpr_key_is_lost);
  * row without a segment of anybody has nothing to erase.
  */
 static char *
-rows_query(TableMap *table, bool erase, bool one_row)
+rows_query(TableMap *table, bool erase, bool one_row, bool some)
 {
 	char	   *name = datamap_relation_name(table->relid);
 	const char *whose = erase && table->nlinks > 1 ?
 		"gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.@>) ARRAY[$1]" :
 		"gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1";
-	const char *filled = erase ?
+	const char *filled = erase || some ?
 		" AND gdpr.has_values(gdpr_sealed, $1, $2)" : "";
 	const char *row = one_row ? " AND ctid OPERATOR(pg_catalog.=) $3" : "";
+	char	   *condition = psprintf("%s%s%s", whose, filled, row);
 
+	if (some)
+		condition = psprintf("ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT ctid FROM ONLY %s WHERE %s LIMIT $4))",
+							 name, condition);
 	if (erase)
 		return psprintf(REWRITE_PHYSICAL
-						"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s%s%s",
-						name, whose, filled, row);
-	return psprintf(REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s%s", name,
-					whose, row);
+						"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s",
+						name, condition);
+	return psprintf(REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s", name,
+					condition);
 }
 
 /* Adds the foreign keys that refer to a relation to a list of OIDs. */
@@ -162,9 +166,9 @@ typedef struct Work
 	GuardMode	mode;
 	const char *query;
 	int			nargs;
-	Oid			types[3];
-	Datum		args[3];
-	char		nulls[4];
+	Oid			types[4];
+	Datum		args[4];
+	char		nulls[5];
 	StringInfoData deferrable;	/* constraints to check afterwards */
 	StringInfoData deferred;	/* ... and to defer again */
 } Work;
@@ -226,18 +230,18 @@ protected_table(Oid relid)
 }
 
 /*
- * gdpr.forget_rows(relation, number, category, erase, row) RETURNS bigint
+ * gdpr.forget_rows(relation, number, category, erase, row, most) RETURNS bigint
  *
  * Deletes the rows of a person in a protected table, or (erase) removes the
- * person's values from its rows; category NULL: all; row NULL: all rows.
- * Returns how many rows.  As the table's owner, with the owner's search path;
+ * person's values from its rows; category NULL: all; row NULL: all rows; most:
+ * so many of those that have values, NULL: all of them.  Returns how many rows.  As the table's owner, with the owner's search path;
  * after a deletion, deferred foreign keys to the table have been checked, and
  * are deferred again.
  */
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
 {
-	Work		work = {.types = {INT8OID, INT2OID, TIDOID}, .nulls = "   "};
+	Work		work = {.nargs = 4, .types = {INT8OID, INT2OID, TIDOID, INT8OID}, .nulls = "    "};
 	bool		one_row = !PG_ARGISNULL(4);
 	int64		rows;
 
@@ -254,7 +258,9 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	work.args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
 	work.nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
 	work.args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
-	work.nargs = one_row ? 3 : 2;
+	work.nulls[2] = one_row ? ' ' : 'n';
+	work.args[3] = PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5);
+	work.nulls[3] = PG_ARGISNULL(5) ? 'n' : ' ';
 
 	SPI_connect();
 	initStringInfo(&work.deferrable);
@@ -267,7 +273,7 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 			references = add_references_to(references, work.table->root->relid);
 		name_constraints(references, &work.deferrable, &work.deferred);
 	}
-	work.query = rows_query(work.table, work.mode.erase, one_row);
+	work.query = rows_query(work.table, work.mode.erase, one_row, !PG_ARGISNULL(5));
 	rows = run_work(&work);
 	SPI_finish();
 	PG_RETURN_INT64(rows);
