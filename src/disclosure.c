@@ -1,0 +1,533 @@
+/*
+ * disclosure.c
+ *		Personal values that were changed, of which recipients may have to be
+ *		told (Art. 19): gdpr.tell_rectifications.
+ *
+ * The guard notes each value that an UPDATE changes, with the row key and the
+ * subtransaction, if the database has any disclosure.  Before the transaction
+ * commits, or is prepared, it is looked up of whom something was disclosed, and
+ * SQL puts the messages (sql/62_notices.sql): as the extension's owner, since
+ * whoever corrects a value need not have any right on this.
+ *
+ * That is not done at once, so that one message tells of all that a
+ * transaction does, and so that a disclosure that is made meanwhile is seen.
+ * Numbers and row keys take some 40 bytes for each value until then.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "storage/bufmgr.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "codec.h"
+#include "datamap.h"
+#include "disclosure.h"
+#include "errors.h"
+#include "keystore.h"
+#include "plans.h"
+#include "statement.h"
+
+PG_FUNCTION_INFO_V1(gdpr_lock_disclosures);
+PG_FUNCTION_INFO_V1(gdpr_draw_number);
+
+#define LOCK_CLASS		1734635635	/* of advisory locks; forget has the one before */
+#define LOCK_BUCKETS	256			/* so that many persons do not fill the lock table */
+#define CALL_CHANGES	10000		/* handed to SQL at once, and those of the last person */
+
+/* One value of a person */
+typedef struct Change
+{
+	uint64		person;
+	Size		key;			/* of the row key, in keys */
+	int32		column;			/* its id */
+	int32		keylen;
+	SubTransactionId subid;
+} Change;
+
+/* All of the transaction, in TopTransactionContext */
+static Change *changes = NULL;	/* as noted; those of a subtransaction follow
+								 * those of its parent */
+static Size nchanges = 0;
+static Size maxchanges = 0;
+static char *keys = NULL;		/* the row keys, one after the other */
+static Size nkeys = 0;
+static Size maxkeys = 0;
+
+/* ---------- noting ---------- */
+
+/*
+ * Nobody deletes disclosures: there are some if the table has a page.  Looked
+ * at once in a statement, until it has one.
+ */
+bool
+disclosure_any(void)
+{
+	static uint64 known_statement = 0;
+	static bool known = false;
+	static Oid	known_relid = InvalidOid;
+	uint64		statement = statement_number();
+	const GdprOids *oids;
+	Oid			relid;
+	Relation	rel;
+
+	if (known_statement == statement)
+		return known;
+	oids = datamap_oids();
+	relid = oids == NULL ? InvalidOid :
+		get_relname_relid("disclosure", oids->schema);
+	if (!OidIsValid(relid))
+		return false;
+	if (!known || relid != known_relid)
+	{
+		rel = table_open(relid, AccessShareLock);
+		known = RelationGetNumberOfBlocks(rel) > 0;
+		table_close(rel, AccessShareLock);
+	}
+	known_relid = relid;
+	known_statement = statement;
+	return known;
+}
+
+/* Room for more in an array of the transaction. */
+static void *
+grow(void *array, Size *max, Size needed, Size size)
+{
+	Size		more = Max(*max, 64);
+
+	if (needed <= *max)
+		return array;
+	while (more < needed)
+		more *= 2;
+	*max = more;
+	if (array == NULL)
+		return MemoryContextAllocHuge(TopTransactionContext, more * size);
+	return repalloc_huge(array, more * size);
+}
+
+/* The bytes of a row key, which are often those of the change before. */
+static Size
+keep_key(const StringInfo rowkey)
+{
+	Size		offset = nkeys;
+
+	if (nchanges > 0)
+	{
+		const Change *last = &changes[nchanges - 1];
+
+		if (last->keylen == rowkey->len &&
+			memcmp(keys + last->key, rowkey->data, rowkey->len) == 0)
+			return last->key;
+	}
+	keys = grow(keys, &maxkeys, nkeys + rowkey->len, 1);
+	memcpy(keys + nkeys, rowkey->data, rowkey->len);
+	nkeys += rowkey->len;
+	return offset;
+}
+
+void
+disclosure_note_change(const ColumnMap *column, uint64 person,
+					   const StringInfo rowkey)
+{
+	Change		change;
+
+	change.person = person;
+	change.key = keep_key(rowkey);
+	change.column = column->id;
+	change.keylen = rowkey->len;
+	change.subid = GetCurrentSubTransactionId();
+	changes = grow(changes, &maxchanges, nchanges + 1, sizeof(Change));
+	changes[nchanges++] = change;
+}
+
+/* ---------- telling ---------- */
+
+static int
+compare_changes(const void *a, const void *b)
+{
+	const Change *x = a;
+	const Change *y = b;
+
+	if (x->person != y->person)
+		return x->person < y->person ? -1 : 1;
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return x->column < y->column ? -1 : x->column > y->column;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A statement of ours; SPI is connected. */
+static void
+run(const char *statement, int nargs, Oid *types, Datum *values)
+{
+	if (SPI_execute_plan(plans_get(statement, nargs, types), values, NULL,
+						 false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not tell recipients of a change: %s",
+			 SPI_result_code_string(SPI_result));
+}
+
+/* Of whom of these, sorted and each once, was something disclosed?  Sorted. */
+static int64 *
+find_disclosed(Datum *persons, int npersons, int *n)
+{
+	static const char statement[] =
+		"SELECT DISTINCT d.subject FROM gdpr.disclosure d"
+		" WHERE d.subject OPERATOR(pg_catalog.=) ANY ($1)";
+	Oid			type = INT8ARRAYOID;
+	Datum		array = PointerGetDatum(construct_array(persons, npersons, INT8OID, 8,
+														FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	int64	   *result;
+	uint64		i;
+	bool		isnull;
+
+	run(statement, 1, &type, &array);
+	result = palloc(sizeof(int64) * (SPI_processed + 1));
+	*n = (int) SPI_processed;
+	for (i = 0; i < SPI_processed; i++)
+		result[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
+												SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	qsort(result, *n, sizeof(int64), compare_numbers);
+	return result;
+}
+
+/* The value of a key column, as text, and where its bytes end. */
+static char *
+key_text(const TableMap *table, int i, const char **p, const char *end)
+{
+	Oid			typid = get_atttype(table->relid, table->keys[i]);
+	Oid			output;
+	bool		varlena;
+	uint32		len;
+	Codec		codec;
+	Datum		value;
+
+	if (end - *p < 4)
+		elog(ERROR, "a row key is too short");
+	memcpy(&len, *p, 4);
+	len = pg_ntoh32(len);
+	*p += 4;
+	if (len == PG_UINT32_MAX)
+		return NULL;
+	if (len > end - *p)
+		elog(ERROR, "a row key is too short");
+	codec_init(&codec, typid, CurrentMemoryContext);
+	value = codec_decode(&codec, *p, (int) len, -1,
+						 GetDatabaseEncoding() == PG_SQL_ASCII ? PG_SQL_ASCII : PG_UTF8);
+	*p += len;
+	getTypeOutputInfo(typid, &output, &varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+/* The row key, as a JSON object of texts. */
+static Datum
+key_json(const TableMap *table, const Change *change)
+{
+	const char *p = keys + change->key;
+	const char *end = p + change->keylen;
+	StringInfoData json;
+	int			i;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (i = 0; i < table->nkeys; i++)
+	{
+		char	   *text = key_text(table, i, &p, end);
+
+		appendStringInfoString(&json, i > 0 ? ", " : "");
+		escape_json(&json, get_attname(table->relid, table->keys[i], false));
+		appendStringInfoString(&json, ": ");
+		if (text == NULL)
+			appendStringInfoString(&json, "null");
+		else
+			escape_json(&json, text);
+	}
+	appendStringInfoChar(&json, '}');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Arguments of gdpr.tell_rectifications */
+typedef struct Call
+{
+	Datum	   *columns[5];		/* persons, relations, keys, columns, categories */
+	int			n;
+	int			max;
+} Call;
+
+static void
+add_to_call(Call *call, const Change *change)
+{
+	ColumnMap  *column = datamap_column(change->column);
+	int			i;
+
+	if (column == NULL)
+		return;					/* it was undeclared meanwhile */
+	if (call->n == call->max)
+	{
+		call->max = call->max > 0 ? 2 * call->max : 16;
+		for (i = 0; i < 5; i++)
+			call->columns[i] = call->columns[i] == NULL ?
+				palloc(sizeof(Datum) * call->max) :
+				repalloc(call->columns[i], sizeof(Datum) * call->max);
+	}
+	call->columns[0][call->n] = Int64GetDatum((int64) change->person);
+	call->columns[1][call->n] =
+		CStringGetTextDatum(datamap_relation_name(column->table->relid));
+	call->columns[2][call->n] = key_json(column->table, change);
+	call->columns[3][call->n] = CStringGetTextDatum(column->name);
+	call->columns[4][call->n] = Int16GetDatum((int16) column->category);
+	call->n++;
+}
+
+static void
+make_call(Call *call, bool notify)
+{
+	static const char statement[] =
+		"SELECT gdpr.tell_rectifications($1, $2, $3, $4, $5, $6)";
+	Oid			elements[5] = {INT8OID, TEXTOID, JSONBOID, TEXTOID, INT2OID};
+	Oid			types[6] = {INT8ARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
+	TEXTARRAYOID, INT2ARRAYOID, BOOLOID};
+	Datum		values[6];
+	int			i;
+
+	for (i = 0; i < 5; i++)
+	{
+		int16		typlen;
+		bool		byval;
+		char		align;
+
+		get_typlenbyvalalign(elements[i], &typlen, &byval, &align);
+		values[i] = PointerGetDatum(construct_array(call->columns[i], call->n,
+													elements[i], typlen, byval, align));
+	}
+	values[5] = BoolGetDatum(notify);
+	run(statement, 6, types, values);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Those of changes, in order, from here on until there is enough for a call. */
+static Size
+tell_some(Size first, const int64 *disclosed, int ndisclosed, bool notify)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "gdpr rectifications",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	Call		call = {0};
+	uint64		person = 0;
+	bool		tells = false;
+	Size		i;
+
+	for (i = first; i < nchanges; i++)
+	{
+		int64		number = (int64) changes[i].person;
+
+		if (changes[i].person != person)
+		{
+			if (call.n >= CALL_CHANGES)
+				break;
+			person = changes[i].person;
+			tells = bsearch(&number, disclosed, ndisclosed, sizeof(int64),
+							compare_numbers) != NULL;
+		}
+		if (tells)
+			add_to_call(&call, &changes[i]);
+	}
+	if (call.n > 0)
+		make_call(&call, notify);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return i;
+}
+
+static void
+add_context(void *arg)
+{
+	errcontext("telling recipients that personal data was rectified");
+}
+
+/* Values in keys look the same whatever the session's settings are. */
+static int
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"datestyle", "ISO"}, {"intervalstyle", "postgres"},
+		{"timezone", "UTC"}, {"bytea_output", "hex"}, {"extra_float_digits", "1"}
+	};
+	int			level = NewGUCNestLevel();
+	size_t		i;
+
+	for (i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+static void
+tell_recipients(bool notify)
+{
+	ErrorContextCallback callback = {error_context_stack, add_context, NULL};
+	bool		read_only = XactReadOnly;
+	Datum	   *persons;
+	int64	   *disclosed;
+	int			npersons = 0;
+	int			ndisclosed;
+	int			guc_level;
+	Oid			user;
+	int			sec_context;
+	Size		i;
+
+	error_context_stack = &callback;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(datamap_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	guc_level = pin_settings();
+	XactReadOnly = false;		/* it may have become so meanwhile; an abort
+								 * resets it */
+
+	qsort(changes, nchanges, sizeof(Change), compare_changes);
+	persons = MemoryContextAllocHuge(CurrentMemoryContext, nchanges * sizeof(Datum));
+	for (i = 0; i < nchanges; i++)
+		if (i == 0 || changes[i].person != changes[i - 1].person)
+			persons[npersons++] = Int64GetDatum((int64) changes[i].person);
+	disclosed = find_disclosed(persons, npersons, &ndisclosed);
+	for (i = 0; ndisclosed > 0 && i < nchanges;)
+		i = tell_some(i, disclosed, ndisclosed, notify);
+
+	XactReadOnly = read_only;
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(user, sec_context);
+	SPI_finish();
+	PopActiveSnapshot();
+	error_context_stack = callback.previous;
+}
+
+/* ---------- transactions ---------- */
+
+static void
+reset_state(void)
+{
+	/* the memory goes with the transaction */
+	changes = NULL;
+	nchanges = 0;
+	maxchanges = 0;
+	keys = NULL;
+	nkeys = 0;
+	maxkeys = 0;
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			/* a transaction that notifies cannot be prepared: workers look by
+			 * themselves now and then */
+			if (nchanges > 0 && datamap_oids() != NULL)
+				tell_recipients(event == XACT_EVENT_PRE_COMMIT);
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+			reset_state();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subtransaction_ends(SubXactEvent event, SubTransactionId id,
+					SubTransactionId parent, void *arg)
+{
+	Size		i;
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		for (i = nchanges; i > 0 && changes[i - 1].subid >= id; i--)
+			changes[i - 1].subid = parent;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		while (nchanges > 0 && changes[nchanges - 1].subid >= id)
+			nchanges--;
+}
+
+void
+disclosure_init(void)
+{
+	RegisterXactCallback(transaction_ends, NULL);
+	RegisterSubXactCallback(subtransaction_ends, NULL);
+}
+
+/* ---------- for SQL ---------- */
+
+/*
+ * gdpr.lock_disclosures(persons, forgetting)
+ *
+ * Those who disclose do not wait for each other, nor do those who forget; one
+ * waits for the other, until the transaction ends.  Persons share a lock with
+ * some others, so that a mailing to everybody takes 256 of them.
+ */
+Datum
+gdpr_lock_disclosures(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	LOCKMODE	mode = PG_GETARG_BOOL(1) ? ShareLock : RowExclusiveLock;
+	bool		wanted[LOCK_BUCKETS] = {false};
+	Datum	   *persons;
+	bool	   *nulls;
+	int			n;
+	int			i;
+
+	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &persons, &nulls, &n);
+	for (i = 0; i < n; i++)
+		if (!nulls[i])
+			wanted[(uint64) DatumGetInt64(persons[i]) % LOCK_BUCKETS] = true;
+	for (i = 0; i < LOCK_BUCKETS; i++)
+	{
+		LOCKTAG		tag;
+
+		if (!wanted[i])
+			continue;
+		SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_CLASS, i, 2);
+		(void) LockAcquire(&tag, mode, false, false);
+	}
+	PG_RETURN_VOID();
+}
+
+/*
+ * gdpr.draw_number() RETURNS bigint
+ *
+ * A number that is nobody's, and that nobody else ever gets.
+ */
+Datum
+gdpr_draw_number(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) keystore_next_number());
+}
