@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -27,6 +28,7 @@
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -46,6 +48,7 @@
 PG_FUNCTION_INFO_V1(gdpr_lock_disclosures);
 PG_FUNCTION_INFO_V1(gdpr_draw_number);
 
+#define SUBJECT_ATTNUM	2		/* of gdpr.disclosure */
 #define LOCK_CLASS		1734635635	/* of advisory locks; forget has the one before */
 #define LOCK_BUCKETS	256			/* so that many persons do not fill the lock table */
 #define CALL_CHANGES	10000		/* handed to SQL at once, and those of the last person */
@@ -179,38 +182,42 @@ compare_numbers(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* A statement of ours; SPI is connected. */
-static void
-run(const char *statement, int nargs, Oid *types, Datum *values)
-{
-	if (SPI_execute_plan(plans_get(statement, nargs, types), values, NULL,
-						 false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not tell recipients of a change: %s",
-			 SPI_result_code_string(SPI_result));
-}
-
-/* Of whom of these, sorted and each once, was something disclosed?  Sorted. */
+/*
+ * Of whom was something disclosed?  Sorted.  The latest version of the ledger
+ * counts, whatever snapshot the transaction has.
+ */
 static int64 *
-find_disclosed(Datum *persons, int npersons, int *n)
+find_disclosed(Size *n)
 {
-	static const char statement[] =
-		"SELECT DISTINCT d.subject FROM gdpr.disclosure d"
-		" WHERE d.subject OPERATOR(pg_catalog.=) ANY ($1)";
-	Oid			type = INT8ARRAYOID;
-	Datum		array = PointerGetDatum(construct_array(persons, npersons, INT8OID, 8,
-														FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	int64	   *result;
-	uint64		i;
-	bool		isnull;
+	Oid			schema = datamap_oids()->schema;
+	Relation	rel = table_open(get_relname_relid("disclosure", schema), AccessShareLock);
+	Oid			index = get_relname_relid("disclosure_subject", schema);
+	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(InvalidOid));
+	int64	   *result = NULL;
+	Size		max = 0;
+	Size		i;
 
-	run(statement, 1, &type, &array);
-	result = palloc(sizeof(int64) * (SPI_processed + 1));
-	*n = (int) SPI_processed;
-	for (i = 0; i < SPI_processed; i++)
-		result[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
-												SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	qsort(result, *n, sizeof(int64), compare_numbers);
+	*n = 0;
+	for (i = 0; i < nchanges; i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+
+		if (i > 0 && changes[i].person == changes[i - 1].person)
+			continue;
+		ScanKeyInit(&key, SUBJECT_ATTNUM, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum((int64) changes[i].person));
+		scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
+		if (HeapTupleIsValid(systable_getnext(scan)))
+		{
+			result = grow(result, &max, *n + 1, sizeof(int64));
+			result[(*n)++] = (int64) changes[i].person;
+		}
+		systable_endscan(scan);
+		CHECK_FOR_INTERRUPTS();
+	}
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
 	return result;
 }
 
@@ -324,13 +331,15 @@ make_call(Call *call, bool notify)
 													elements[i], typlen, byval, align));
 	}
 	values[5] = BoolGetDatum(notify);
-	run(statement, 6, types, values);
+	if (SPI_execute_plan(plans_get(statement, 6, types), values, NULL, false,
+						 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not tell recipients of a change");
 	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Those of changes, in order, from here on until there is enough for a call. */
 static Size
-tell_some(Size first, const int64 *disclosed, int ndisclosed, bool notify)
+tell_some(Size first, const int64 *disclosed, Size ndisclosed, bool notify)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "gdpr rectifications",
@@ -387,43 +396,43 @@ pin_settings(void)
 }
 
 static void
-tell_recipients(bool notify)
+tell_recipients(const int64 *disclosed, Size ndisclosed, bool notify)
 {
-	ErrorContextCallback callback = {error_context_stack, add_context, NULL};
 	bool		read_only = XactReadOnly;
-	Datum	   *persons;
-	int64	   *disclosed;
-	int			npersons = 0;
-	int			ndisclosed;
 	int			guc_level;
 	Oid			user;
 	int			sec_context;
-	Size		i;
+	Size		i = 0;
 
-	error_context_stack = &callback;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(datamap_owner(),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	guc_level = pin_settings();
-	XactReadOnly = false;		/* it may have become so meanwhile; an abort
-								 * resets it */
-
-	qsort(changes, nchanges, sizeof(Change), compare_changes);
-	persons = MemoryContextAllocHuge(CurrentMemoryContext, nchanges * sizeof(Datum));
-	for (i = 0; i < nchanges; i++)
-		if (i == 0 || changes[i].person != changes[i - 1].person)
-			persons[npersons++] = Int64GetDatum((int64) changes[i].person);
-	disclosed = find_disclosed(persons, npersons, &ndisclosed);
-	for (i = 0; ndisclosed > 0 && i < nchanges;)
+	/* it may have become so meanwhile; the next transaction sets it anew */
+	XactReadOnly = false;
+	while (i < nchanges)
 		i = tell_some(i, disclosed, ndisclosed, notify);
-
 	XactReadOnly = read_only;
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, sec_context);
 	SPI_finish();
 	PopActiveSnapshot();
+}
+
+static void
+tell_changes(bool notify)
+{
+	ErrorContextCallback callback = {error_context_stack, add_context, NULL};
+	int64	   *disclosed;
+	Size		ndisclosed;
+
+	error_context_stack = &callback;
+	qsort(changes, nchanges, sizeof(Change), compare_changes);
+	disclosed = find_disclosed(&ndisclosed);
+	if (ndisclosed > 0)
+		tell_recipients(disclosed, ndisclosed, notify);
 	error_context_stack = callback.previous;
 }
 
@@ -451,7 +460,7 @@ transaction_ends(XactEvent event, void *arg)
 			/* a transaction that notifies cannot be prepared: workers look by
 			 * themselves now and then */
 			if (nchanges > 0 && datamap_oids() != NULL)
-				tell_recipients(event == XACT_EVENT_PRE_COMMIT);
+				tell_changes(event == XACT_EVENT_PRE_COMMIT);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
