@@ -82,8 +82,11 @@ BEGIN
     END IF;
     SELECT * INTO used FROM gdpr.purpose p WHERE p.name = purpose OR (purpose IS NULL AND p.id = receiver.purposes[1]);
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'purpose "%" does not exist', coalesce(purpose, receiver.purposes[1]::text)
-            USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
+        IF purpose IS NULL THEN
+            RAISE EXCEPTION 'the purpose that recipient "%" is registered for was dropped', recipient
+                USING ERRCODE = 'GD004', HINT = format('An officer can register another: SELECT gdpr.change_recipient(%L, purposes => ''{…}'').', recipient);
+        END IF;
+        RAISE EXCEPTION 'purpose "%" does not exist', purpose USING ERRCODE = 'GD004', HINT = 'SELECT name FROM gdpr.purpose shows them.';
     END IF;
     reason := gdpr.overriding_reason(used);
     IF used.id <> ALL (receiver.purposes) AND reason IS NULL THEN

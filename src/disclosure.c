@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -183,9 +184,39 @@ compare_numbers(const void *a, const void *b)
 }
 
 /*
- * Of whom was something disclosed?  Sorted.  The latest version of the ledger
- * counts, whatever snapshot the transaction has.
+ * Was something disclosed of a person?  The latest version of the ledger
+ * counts; a transaction whose snapshot is older cannot tell of all of it.
  */
+static bool
+is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 person)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&key, SUBJECT_ATTNUM, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) person));
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+		result = true;
+		if (!IsolationUsesXactSnapshot())
+			break;
+		if (!TransactionIdIsCurrentTransactionId(xmin) &&
+			XidInMVCCSnapshot(xmin, GetTransactionSnapshot()))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a concurrent disclosure"),
+					 errhint("The transaction might succeed if retried.")));
+	}
+	systable_endscan(scan);
+	return result;
+}
+
+/* Of whom was something disclosed?  Sorted, as changes are. */
 static int64 *
 find_disclosed(Size *n)
 {
@@ -200,21 +231,12 @@ find_disclosed(Size *n)
 	*n = 0;
 	for (i = 0; i < nchanges; i++)
 	{
-		ScanKeyData key;
-		SysScanDesc scan;
-
-		if (i > 0 && changes[i].person == changes[i - 1].person)
-			continue;
-		ScanKeyInit(&key, SUBJECT_ATTNUM, BTEqualStrategyNumber, F_INT8EQ,
-					Int64GetDatum((int64) changes[i].person));
-		scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
-		if (HeapTupleIsValid(systable_getnext(scan)))
-		{
-			result = grow(result, &max, *n + 1, sizeof(int64));
-			result[(*n)++] = (int64) changes[i].person;
-		}
-		systable_endscan(scan);
 		CHECK_FOR_INTERRUPTS();
+		if ((i > 0 && changes[i].person == changes[i - 1].person) ||
+			!is_disclosed(rel, index, snapshot, changes[i].person))
+			continue;
+		result = grow(result, &max, *n + 1, sizeof(int64));
+		result[(*n)++] = (int64) changes[i].person;
 	}
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
@@ -495,12 +517,30 @@ disclosure_init(void)
 
 /* ---------- for SQL ---------- */
 
+/* Can those who forget see what was disclosed until now? */
+static void
+require_current(const Datum *persons, int n)
+{
+	Oid			schema = datamap_oids()->schema;
+	Relation	rel = table_open(get_relname_relid("disclosure", schema), AccessShareLock);
+	Oid			index = get_relname_relid("disclosure_subject", schema);
+	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(InvalidOid));
+	int			i;
+
+	for (i = 0; i < n; i++)
+		(void) is_disclosed(rel, index, snapshot, (uint64) DatumGetInt64(persons[i]));
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
 /*
  * gdpr.lock_disclosures(persons, forgetting)
  *
  * Those who disclose do not wait for each other, nor do those who forget; one
  * waits for the other, until the transaction ends.  Persons share a lock with
  * some others, so that a mailing to everybody takes 256 of them.
+ * serialization_failure: something was disclosed since the snapshot of one who
+ * forgets.
  */
 Datum
 gdpr_lock_disclosures(PG_FUNCTION_ARGS)
@@ -509,15 +549,13 @@ gdpr_lock_disclosures(PG_FUNCTION_ARGS)
 	LOCKMODE	mode = PG_GETARG_BOOL(1) ? ShareLock : RowExclusiveLock;
 	bool		wanted[LOCK_BUCKETS] = {false};
 	Datum	   *persons;
-	bool	   *nulls;
 	int			n;
 	int			i;
 
 	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &persons, &nulls, &n);
+					  &persons, NULL, &n);
 	for (i = 0; i < n; i++)
-		if (!nulls[i])
-			wanted[(uint64) DatumGetInt64(persons[i]) % LOCK_BUCKETS] = true;
+		wanted[(uint64) DatumGetInt64(persons[i]) % LOCK_BUCKETS] = true;
 	for (i = 0; i < LOCK_BUCKETS; i++)
 	{
 		LOCKTAG		tag;
@@ -527,6 +565,8 @@ gdpr_lock_disclosures(PG_FUNCTION_ARGS)
 		SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_CLASS, i, 2);
 		(void) LockAcquire(&tag, mode, false, false);
 	}
+	if (mode == ShareLock)
+		require_current(persons, n);
 	PG_RETURN_VOID();
 }
 
