@@ -6,7 +6,7 @@
  * The guard notes each value that an UPDATE changes, with the row key and the
  * subtransaction, if the database has any disclosure.  Before the transaction
  * commits, or is prepared, it is looked up of whom something was disclosed, and
- * SQL puts the messages (sql/62_notices.sql): as the extension's owner, since
+ * SQL puts the messages (sql/63_notices.sql): as the extension's owner, since
  * whoever corrects a value need not have any right on this.
  *
  * That is not done at once, so that one message tells of all that a
@@ -42,12 +42,10 @@
 #include "datamap.h"
 #include "disclosure.h"
 #include "errors.h"
-#include "keystore.h"
 #include "plans.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(gdpr_lock_disclosures);
-PG_FUNCTION_INFO_V1(gdpr_draw_number);
 
 #define SUBJECT_ATTNUM	2		/* of gdpr.disclosure */
 #define LOCK_CLASS		1734635635	/* of advisory locks; forget has the one before */
@@ -568,15 +566,4 @@ gdpr_lock_disclosures(PG_FUNCTION_ARGS)
 	if (mode == ShareLock)
 		require_current(persons, n);
 	PG_RETURN_VOID();
-}
-
-/*
- * gdpr.draw_number() RETURNS bigint
- *
- * A number that is nobody's, and that nobody else ever gets.
- */
-Datum
-gdpr_draw_number(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64((int64) keystore_next_number());
 }

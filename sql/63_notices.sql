@@ -40,11 +40,6 @@ WHERE NOT EXISTS (SELECT FROM gdpr.erasure e WHERE e.subject = d.subject AND e.e
 COMMENT ON VIEW gdpr.disclosed IS 'categories of persons that recipients have got and were not told to delete since';
 REVOKE ALL ON gdpr.disclosed FROM PUBLIC;
 
-CREATE FUNCTION gdpr.draw_number() RETURNS bigint
-    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_draw_number';
-COMMENT ON FUNCTION gdpr.draw_number() IS 'a number that is no person''s, to seal something under that dies by itself';
-REVOKE ALL ON FUNCTION gdpr.draw_number() FROM PUBLIC;
-
 -- One message for each recipient that has some of the categories (NULL: all).
 CREATE FUNCTION gdpr.tell_recipients(kind text, person bigint, categories smallint[], details jsonb DEFAULT NULL,
                                      own_number boolean DEFAULT false, notify boolean DEFAULT true)
@@ -74,7 +69,7 @@ BEGIN
                 SELECT jsonb_agg(c) FROM jsonb_array_elements(payload -> 'changes') c WHERE c ->> 'category' = ANY (names)));
         END IF;
         message := gen_random_uuid();
-        number := CASE WHEN own_number THEN gdpr.draw_number() END;
+        number := CASE WHEN own_number THEN gdpr.new_number() END;
         INSERT INTO gdpr.recipient_notice (message, subject, recipient, kind, categories, number)
         VALUES (message, person, item.recipient, kind, item.has, number);
         INSERT INTO gdpr.outbox (kind, subject, message, payload)
