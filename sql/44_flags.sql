@@ -86,6 +86,7 @@ BEGIN
     END IF;
     result := gdpr.record_flag(NULL, subject, 'restriction', 'restricted', NULL, NULL, ground, occurred_at, NULL, source, reason);
     IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = restrict.subject AND f.kind = 'r') THEN
+        PERFORM gdpr.lock_disclosures(ARRAY[subject], true);
         PERFORM gdpr.tell_recipients('restriction', subject, NULL);
     END IF;
     INSERT INTO gdpr.flag (subject, kind, id, since) VALUES (subject, 'r', result, occurred_at);

@@ -7,11 +7,12 @@ CREATE TABLE gdpr.country (
     status text NOT NULL CHECK (status IN ('eea', 'adequate', 'partly adequate', 'none')),
     until date,
     note text,
-    set_by name,
-    PRIMARY KEY (code, as_of)
+    set_by name
 );
+-- what comes with a later version of the extension must not be in the way of a dump
+CREATE UNIQUE INDEX country_state ON gdpr.country (code, as_of, (set_by IS NULL));
 COMMENT ON TABLE gdpr.country IS
-    'countries of the EEA, and those with an adequacy decision of the Commission (Art. 45); the latest row of a country counts, and one that has none has no decision. Changed by gdpr.set_country';
+    'countries of the EEA, and those with an adequacy decision of the Commission (Art. 45); the latest row of a country counts, of the same day that which was set here, and one that has none has no decision. Changed by gdpr.set_country';
 COMMENT ON COLUMN gdpr.country.code IS 'ISO 3166-1 alpha-2';
 COMMENT ON COLUMN gdpr.country.as_of IS 'from when on this is the state';
 COMMENT ON COLUMN gdpr.country.status IS 'partly adequate: the decision covers some recipients only, which note names';
@@ -62,7 +63,7 @@ SELECT r.name, r.role, r.country, c.status AS country_status, r.safeguard, r.der
 FROM gdpr.recipient r
 LEFT JOIN LATERAL (
     SELECT CASE WHEN k.until < current_date THEN 'none' ELSE k.status END AS status FROM gdpr.country k
-    WHERE k.code = r.country AND k.as_of <= current_date ORDER BY k.as_of DESC LIMIT 1) c ON true;
+    WHERE k.code = r.country AND k.as_of <= current_date ORDER BY k.as_of DESC, k.set_by IS NULL LIMIT 1) c ON true;
 COMMENT ON VIEW gdpr.recipients IS 'the register of recipients, and how their countries stand today; dropped_at: nothing is disclosed to it any more';
 REVOKE ALL ON gdpr.recipients FROM PUBLIC;
 
@@ -80,14 +81,12 @@ BEGIN
     IF as_of IS NULL OR as_of > current_date OR until < as_of THEN
         RAISE EXCEPTION 'as_of is NULL, in the future or after until' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF EXISTS (SELECT FROM gdpr.country c WHERE c.code = set_country.code
-               AND (c.as_of > set_country.as_of OR (c.as_of = set_country.as_of AND c.set_by IS NULL))) THEN
+    IF EXISTS (SELECT FROM gdpr.country c WHERE c.code = set_country.code AND c.as_of > set_country.as_of) THEN
         RAISE EXCEPTION 'a later state of country "%" is known', code
             USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT * FROM gdpr.country shows it. Say as_of => … of a later day.';
     END IF;
-    INSERT INTO gdpr.country AS c (code, as_of, status, until, note, set_by) VALUES (code, as_of, status, until, note, gdpr.caller())
-    ON CONFLICT ON CONSTRAINT country_pkey DO UPDATE
-        SET status = excluded.status, until = excluded.until, note = excluded.note, set_by = excluded.set_by;
+    DELETE FROM gdpr.country c WHERE c.code = set_country.code AND c.as_of = set_country.as_of AND c.set_by IS NOT NULL;
+    INSERT INTO gdpr.country (code, as_of, status, until, note, set_by) VALUES (code, as_of, status, until, note, gdpr.caller());
 END $$;
 COMMENT ON FUNCTION gdpr.set_country(text, text, date, date, text) IS
     'records how a country stands to Art. 45 from a day on: eea, adequate, partly adequate (note says who is covered) or none; until: the last day of the decision';
@@ -116,7 +115,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'safeguard => ''derogation'' needs the letter in Art. 49(1), for instance derogation => ''a'', and no other has one.';
     END IF;
-    SELECT * INTO known FROM gdpr.country c WHERE c.code = country AND c.as_of <= current_date ORDER BY c.as_of DESC LIMIT 1;
+    SELECT * INTO known FROM gdpr.country c WHERE c.code = country AND c.as_of <= current_date ORDER BY c.as_of DESC, c.set_by IS NULL LIMIT 1;
     IF FOUND AND (known.until >= current_date) IS NOT FALSE THEN
         status := known.status;
     END IF;

@@ -132,9 +132,12 @@ SELECT gdpr.set_country('IN', 'adequate', as_of => current_date - 1, until => cu
 SELECT try('SELECT gdpr.add_recipient(''late'', ''IN'', purposes => ''{service}'')');
 SELECT gdpr.set_country('IN', 'adequate'), gdpr.set_country('IN', 'adequate', until => current_date);
 SELECT gdpr.add_recipient('in time', 'IN', purposes => '{service}');
-SELECT try(s) FROM (VALUES ('SELECT gdpr.set_country(''IN'', ''none'', as_of => ''2026-01-01'')'), ('SELECT gdpr.set_country(''NL'', ''none'', as_of => ''2026-02-01'')'), ('SELECT gdpr.set_country(''IN'', ''fine'')'),
+SELECT try(s) FROM (VALUES ('SELECT gdpr.set_country(''IN'', ''none'', as_of => ''2026-01-01'')'), ('SELECT gdpr.set_country(''NL'', ''none'', as_of => ''2026-01-31'')'), ('SELECT gdpr.set_country(''IN'', ''fine'')'),
     ('SELECT gdpr.set_country(''IN'', NULL)'), ('SELECT gdpr.set_country(''India'', ''none'')'), ('SELECT gdpr.set_country(NULL, ''none'')'), ('SELECT gdpr.set_country(''IN'', ''none'', as_of => ''infinity'')'),
     ('SELECT gdpr.set_country(''IN'', ''none'', as_of => NULL)'), ('SELECT gdpr.set_country(''IN'', ''adequate'', until => current_date - 1)')) v(s);
+SELECT gdpr.set_country('GB', 'partly adequate', as_of => '2026-02-01');
+SELECT status FROM gdpr.country WHERE code = 'GB' AND set_by IS NULL;
+SELECT try('SELECT gdpr.add_recipient(''x'', ''GB'', purposes => ''{service}'')');
 SELECT code, status, until IS NOT NULL AS ends, note, set_by FROM gdpr.country WHERE set_by IS NOT NULL ORDER BY code, as_of;
 
 -- ending: without a trace if nothing was disclosed, else it stays; its name is free, its purposes and ids are not mixed up
