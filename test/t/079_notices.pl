@@ -25,6 +25,7 @@ SELECT gdpr.add_recipient('Mailer', 'IN', purposes => '{sales}', contact => 'api
 SELECT gdpr.disclose(subject, 'Mailer', '{contact}', reference => 'Zwart-ref-' || id) FROM number;
 SELECT gdpr.disclose(subject, 'Gone', '{contact}') FROM number WHERE id = 1;
 SELECT gdpr.drop_recipient('Gone');
+SELECT gdpr.suppress('zwart@x.test', 'sales');
 SQL
 my $first = $node->safe_psql('crm', 'SELECT subject FROM number WHERE id = 1');
 
@@ -76,9 +77,11 @@ my $questions = <<'SQL';
 SELECT 'recipient', r.* FROM gdpr.recipients r ORDER BY r.name;
 SELECT 'country', c.* FROM gdpr.country c ORDER BY c.code, c.as_of;
 SELECT 'disclosure', n.id, d.* FROM number n, gdpr.disclosures_of(n.subject) d ORDER BY n.id, d.id;
+SELECT 'suppressed', gdpr.is_suppressed('Zwart@x.test', 'sales'), gdpr.is_suppressed('rood@x.test', 'sales');
 SQL
 my $answers = $node->safe_psql('crm', $questions);
 like($answers, qr/^disclosure\|2\|Mailer\|\{contact\}\|sales\|contract\|IN\|adequacy\|.*\|Zwart-ref-2\|/m, 'there is something to compare');
+like($answers, qr/^suppressed\|t\|f/m, 'a suppression list');
 like($answers, qr/^country\|IN\|.*a new decision/m, 'a state of a country too');
 
 sub check
