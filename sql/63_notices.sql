@@ -52,6 +52,10 @@ DECLARE
     number bigint;
     result bigint := 0;
 BEGIN
+    -- a restored database may not know yet that the person was forgotten
+    IF NOT own_number AND gdpr.key_is_lost(person, 15::smallint) THEN
+        RETURN 0;
+    END IF;
     FOR item IN
         SELECT d.recipient, r.name, array_agg(DISTINCT d.category) AS has, -- a reference is the same in each category
                jsonb_agg(DISTINCT n.note -> 'reference') FILTER (WHERE n.note ? 'reference') AS "references"
@@ -84,6 +88,30 @@ END $$;
 COMMENT ON FUNCTION gdpr.tell_recipients(text, bigint, smallint[], jsonb, boolean, boolean) IS
     'puts a message into the outbox for each recipient that has data of the person in these categories (NULL: all); returns how many';
 REVOKE ALL ON FUNCTION gdpr.tell_recipients(text, bigint, smallint[], jsonb, boolean, boolean) FROM PUBLIC;
+
+-- For all of them at once: many rows may have been changed.
+CREATE FUNCTION gdpr.owners_of(numbers bigint[], OUT number bigint, OUT owner bigint)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owners record;
+BEGIN
+    FOR owners IN
+        SELECT t.relation, w.relation AS through,
+               (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
+        FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
+        WHERE t.protected AND w.protected ORDER BY t.id
+    LOOP
+        PERFORM gdpr.assert_same_owner(owners.relation, owners.through);
+        RETURN QUERY
+        SELECT DISTINCT (r::bigint[])[1], gdpr.person((r::bigint[])[2])
+        FROM gdpr.run_as_owner(owners.relation, format(
+            'SELECT ARRAY[gdpr.subject_number(s.gdpr_sealed), gdpr.subject_number(o.gdpr_sealed)] FROM %s s JOIN %s o ON %s'
+            ' WHERE gdpr.subject_number(s.gdpr_sealed) = ANY (%L::bigint[]) AND o.gdpr_sealed IS NOT NULL',
+            owners.relation, owners.through, owners.condition, numbers)) r;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.owners_of(bigint[]) IS 'of numbers that are of rows with several owners, the persons who own them';
+REVOKE ALL ON FUNCTION gdpr.owners_of(bigint[]) FROM PUBLIC;
 
 -- Called before a transaction commits that changed personal columns, with an element for each row and column that was
 -- changed of persons of whom something was disclosed.

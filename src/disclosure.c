@@ -415,30 +415,122 @@ pin_settings(void)
 	return level;
 }
 
-static void
-tell_recipients(const int64 *disclosed, Size ndisclosed, bool notify)
+/* What SQL is run with before a commit */
+typedef struct Caller
 {
-	bool		read_only = XactReadOnly;
-	int			guc_level;
 	Oid			user;
 	int			sec_context;
-	Size		i = 0;
+	int			guc_level;
+	bool		read_only;
+} Caller;
 
+/* From here on, as the extension's owner. */
+static void
+begin_sql(Caller *caller)
+{
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
-	GetUserIdAndSecContext(&user, &sec_context);
+	GetUserIdAndSecContext(&caller->user, &caller->sec_context);
 	SetUserIdAndSecContext(datamap_owner(),
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	guc_level = pin_settings();
+						   caller->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	caller->guc_level = pin_settings();
 	/* it may have become so meanwhile; the next transaction sets it anew */
+	caller->read_only = XactReadOnly;
 	XactReadOnly = false;
-	while (i < nchanges)
-		i = tell_some(i, disclosed, ndisclosed, notify);
-	XactReadOnly = read_only;
-	AtEOXact_GUC(false, guc_level);
-	SetUserIdAndSecContext(user, sec_context);
+}
+
+static void
+end_sql(const Caller *caller)
+{
+	XactReadOnly = caller->read_only;
+	AtEOXact_GUC(false, caller->guc_level);
+	SetUserIdAndSecContext(caller->user, caller->sec_context);
 	SPI_finish();
 	PopActiveSnapshot();
+}
+
+/* Are there tables whose rows have several owners? */
+static bool
+any_owned(void)
+{
+	Oid			relid = get_relname_relid("mapped_owner", datamap_oids()->schema);
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		result = RelationGetNumberOfBlocks(rel) > 0;
+
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The changes of a number, of so many that are sorted, are a person's too. */
+static void
+copy_changes(Size sorted, uint64 number, uint64 person)
+{
+	Size		low = 0;
+	Size		high = sorted;
+
+	while (low < high)
+	{
+		Size		middle = low + (high - low) / 2;
+
+		if (changes[middle].person < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < sorted && changes[low].person == number; low++)
+	{
+		changes = grow(changes, &maxchanges, nchanges + 1, sizeof(Change));
+		changes[nchanges] = changes[low];
+		changes[nchanges++].person = person;
+	}
+}
+
+/*
+ * A row with several owners, and what belongs to it, has a number of its own:
+ * what is changed there concerns all of them.
+ */
+static void
+add_owners(void)
+{
+	static const char statement[] =
+		"SELECT o.number, o.owner FROM gdpr.owners_of($1) o";
+	Oid			type = INT8ARRAYOID;
+	Size		sorted = nchanges;
+	Datum	   *numbers = palloc(sizeof(Datum) * CALL_CHANGES);
+	Caller		caller;
+	int			n = 0;
+	Size		i;
+
+	begin_sql(&caller);
+	for (i = 0; i < sorted; i++)
+	{
+		Datum		array;
+		uint64		row;
+
+		if (i == 0 || changes[i].person != changes[i - 1].person)
+			numbers[n++] = Int64GetDatum((int64) changes[i].person);
+		if (n == 0 || (n < CALL_CHANGES && i < sorted - 1))
+			continue;
+		array = PointerGetDatum(construct_array(numbers, n, INT8OID, 8,
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		n = 0;
+		if (SPI_execute_plan(plans_get(statement, 1, &type), &array, NULL,
+							 false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not look for the owners of rows");
+		for (row = 0; row < SPI_processed; row++)
+		{
+			HeapTuple	tuple = SPI_tuptable->vals[row];
+			bool		isnull;
+
+			copy_changes(sorted,
+						 (uint64) DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull)),
+						 (uint64) DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull)));
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	end_sql(&caller);
+	if (nchanges > sorted)
+		qsort(changes, nchanges, sizeof(Change), compare_changes);
 }
 
 static void
@@ -447,12 +539,22 @@ tell_changes(bool notify)
 	ErrorContextCallback callback = {error_context_stack, add_context, NULL};
 	int64	   *disclosed;
 	Size		ndisclosed;
+	Size		i = 0;
 
 	error_context_stack = &callback;
 	qsort(changes, nchanges, sizeof(Change), compare_changes);
+	if (any_owned())
+		add_owners();
 	disclosed = find_disclosed(&ndisclosed);
 	if (ndisclosed > 0)
-		tell_recipients(disclosed, ndisclosed, notify);
+	{
+		Caller		caller;
+
+		begin_sql(&caller);
+		while (i < nchanges)
+			i = tell_some(i, disclosed, ndisclosed, notify);
+		end_sql(&caller);
+	}
 	error_context_stack = callback.previous;
 }
 

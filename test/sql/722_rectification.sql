@@ -106,6 +106,20 @@ UPDATE crm.visit SET place = 'Breda' WHERE id = 1;
 UPDATE crm.visit SET place = 'Tilburg', year = 2 WHERE id = 1;
 UPDATE crm.visit SET year = 1 WHERE id = 1;
 SELECT recipient, changes FROM told();
+-- a row with several owners, and what belongs to it: the recipients of each; of one who is forgotten, none
+CREATE TABLE crm.paper (id integer PRIMARY KEY, title text);
+CREATE TABLE crm.author (paper_id integer REFERENCES crm.paper, contact_id integer REFERENCES crm.contact ON DELETE CASCADE, PRIMARY KEY (paper_id, contact_id));
+CREATE TABLE crm.figure (id integer PRIMARY KEY, paper_id integer REFERENCES crm.paper, caption text);
+INSERT INTO crm.paper VALUES (1, 'Title'), (2, 'Other'); INSERT INTO crm.author VALUES (1, 1), (1, 2), (1, 3), (2, 3); INSERT INTO crm.figure VALUES (1, 1, 'Caption');
+DO $$ BEGIN
+    PERFORM gdpr.declare_table('crm.author', via => 'contact_id');
+    PERFORM gdpr.declare_table('crm.paper', owned_through => 'crm.author'), gdpr.declare_column('crm.paper', 'title', 'contact');
+    PERFORM gdpr.declare_table('crm.figure', via => 'paper_id'), gdpr.declare_column('crm.figure', 'caption', 'contact');
+    PERFORM gdpr.protect_now(t::regclass) FROM unnest('{crm.author,crm.paper,crm.figure}'::text[]) t;
+END $$;
+UPDATE crm.paper SET title = 'New ' || id;
+UPDATE crm.figure SET caption = 'New';
+SELECT contact, recipient, changes FROM told();
 -- triggers of the application
 CREATE FUNCTION crm.lower_email() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.email := lower(NEW.email); RETURN NEW; END $$;
 CREATE TRIGGER lower_email BEFORE UPDATE ON crm.contact FOR EACH ROW EXECUTE FUNCTION crm.lower_email();
