@@ -85,7 +85,7 @@ BEGIN
                   HINT = 'Art. 18(1) knows ''accuracy'', ''unlawful'', ''legal_claims'' and ''objection''.';
     END IF;
     result := gdpr.record_flag(NULL, subject, 'restriction', 'restricted', NULL, NULL, ground, occurred_at, NULL, source, reason);
-    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = restrict.subject AND f.kind = 'r') THEN
+    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(restrict.subject)) AND f.kind = 'r') THEN
         PERFORM gdpr.lock_disclosures(ARRAY[subject], true);
         PERFORM gdpr.tell_recipients('restriction', subject, NULL);
     END IF;
@@ -126,7 +126,7 @@ BEGIN
         RAISE EXCEPTION 'there is no such restriction of person %', subject
             USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.flag_history(%s) shows what there is and was.', subject);
     END IF;
-    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = lift_restriction.subject AND f.kind = 'r') THEN
+    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(lift_restriction.subject)) AND f.kind = 'r') THEN
         PERFORM gdpr.tell_recipients('restriction_lifted', subject, NULL);
     END IF;
     RETURN result;

@@ -172,7 +172,7 @@ BEGIN ATOMIC
            d.country, d.safeguard, d.disclosed_at, n.note ->> 'reference', n.note ->> 'override_reason', d.recorded_by, d.actor, d.id
     FROM gdpr.disclosure d LEFT JOIN gdpr.recipient r ON r.id = d.recipient
     CROSS JOIN LATERAL gdpr.open_note('disclosure', d.id, d.details) n(note)
-    WHERE d.subject = gdpr.person(disclosures_of.subject) ORDER BY d.disclosed_at, d.recorded_at, d.id;
+    WHERE d.subject = ANY (gdpr.numbers_of(disclosures_of.subject)) ORDER BY d.disclosed_at, d.recorded_at, d.id;
 END;
 COMMENT ON FUNCTION gdpr.disclosures_of(bigint) IS
     'what was disclosed of a person, to whom, for what, on which ground, and where to; reference: by what the recipient knows the person, NULL also when it was forgotten';

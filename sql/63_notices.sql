@@ -35,8 +35,12 @@ REVOKE ALL ON gdpr.notices FROM PUBLIC;
 CREATE VIEW gdpr.disclosed AS
 SELECT d.subject, d.recipient, c.category, d.id, d.details
 FROM gdpr.disclosure d CROSS JOIN LATERAL pg_catalog.unnest(d.categories) c(category)
-WHERE NOT EXISTS (SELECT FROM gdpr.erasure e WHERE e.subject = d.subject AND e.erased_at >= d.recorded_at
-                  AND (e.category IS NULL OR e.category = c.category));
+WHERE NOT EXISTS (
+    SELECT FROM gdpr.erasure e
+    WHERE e.subject = ANY (gdpr.numbers_of(d.subject)) AND e.erased_at >= d.recorded_at AND (e.category IS NULL OR e.category = c.category)
+      -- if it was merged, then
+      AND (e.subject = d.subject OR EXISTS (
+          SELECT FROM gdpr.subject_alias a WHERE a.number = d.subject AND a.category IS NULL AND a.created_at <= e.erased_at)));
 COMMENT ON VIEW gdpr.disclosed IS 'categories of persons that recipients have got and were not told to delete since';
 REVOKE ALL ON gdpr.disclosed FROM PUBLIC;
 
@@ -61,7 +65,7 @@ BEGIN
                jsonb_agg(DISTINCT n.note -> 'reference') FILTER (WHERE n.note ? 'reference') AS "references"
         FROM gdpr.disclosed d LEFT JOIN gdpr.recipient r ON r.id = d.recipient
         CROSS JOIN LATERAL gdpr.open_note('disclosure', d.id, d.details) n(note)
-        WHERE d.subject = person AND (categories IS NULL OR d.category = ANY (categories))
+        WHERE d.subject = ANY (gdpr.numbers_of(person)) AND (categories IS NULL OR d.category = ANY (categories))
         GROUP BY d.recipient, r.name ORDER BY d.recipient
     LOOP
         names := ARRAY(SELECT c.name FROM gdpr.category c WHERE c.id = ANY (item.has) ORDER BY c.name);
@@ -130,7 +134,7 @@ BEGIN
               JOIN gdpr.category c ON c.id = u.category
               GROUP BY 1, 2, 3, 4, 5) r
         -- who is forgotten in the same transaction is told of as such
-        WHERE NOT EXISTS (SELECT FROM gdpr.erasure e WHERE e.subject = r.person AND e.category IS NULL)
+        WHERE NOT EXISTS (SELECT FROM gdpr.erasure e WHERE e.subject = ANY (gdpr.numbers_of(r.person)) AND e.category IS NULL)
         GROUP BY r.person ORDER BY r.person
     LOOP
         result := result + gdpr.tell_recipients('rectification', item.person, item.categories, jsonb_build_object('changes', item.changes),
@@ -147,6 +151,7 @@ CREATE FUNCTION gdpr.person_keys(person bigint) RETURNS jsonb
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     item record;
+    whose bigint;
     result jsonb := '[]';
 BEGIN
     FOR item IN
@@ -156,9 +161,11 @@ BEGIN
         WHERE t.protected AND r.is_top AND NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND l.via = 0)
         ORDER BY t.id, r.relation::oid
     LOOP
-        SELECT result || coalesce(jsonb_agg(jsonb_build_object('relation', item.declared::text, 'key', k::jsonb)), '[]') INTO result
-        FROM gdpr.run_as_owner(item.relation, format(
-            'SELECT jsonb_build_object(%s) FROM %s WHERE gdpr.subject_number(gdpr_sealed) = $1', item.key, item.relation), person) k;
+        FOREACH whose IN ARRAY gdpr.numbers_of(person) LOOP
+            SELECT result || coalesce(jsonb_agg(jsonb_build_object('relation', item.declared::text, 'key', k::jsonb)), '[]') INTO result
+            FROM gdpr.run_as_owner(item.relation, format(
+                'SELECT jsonb_build_object(%s) FROM %s WHERE gdpr.subject_number(gdpr_sealed) = $1', item.key, item.relation), whose) k;
+        END LOOP;
     END LOOP;
     RETURN result;
 END $$;
@@ -169,9 +176,9 @@ CREATE FUNCTION gdpr.tell_erasure(person bigint, category smallint) RETURNS bigi
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- first, so that a worker that has one of the person's messages can go on, and disclose
-    PERFORM FROM gdpr.outbox o WHERE o.subject = person AND category IS NULL ORDER BY o.id FOR UPDATE;
+    PERFORM FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category IS NULL ORDER BY o.id FOR UPDATE;
     PERFORM gdpr.lock_disclosures(ARRAY[person], true);
-    IF NOT EXISTS (SELECT FROM gdpr.disclosed d WHERE d.subject = person AND (tell_erasure.category IS NULL OR d.category = tell_erasure.category)) THEN
+    IF NOT EXISTS (SELECT FROM gdpr.disclosed d WHERE d.subject = ANY (gdpr.numbers_of(person)) AND (tell_erasure.category IS NULL OR d.category = tell_erasure.category)) THEN
         RETURN 0;
     END IF;
     RETURN gdpr.tell_recipients('erasure', person, CASE WHEN category IS NOT NULL THEN ARRAY[category] END,
@@ -196,7 +203,7 @@ BEGIN
     END IF;
     -- forget deletes what is told of the person: its erasure is told instead
     superseded := done.number IS NULL AND EXISTS (
-        SELECT FROM gdpr.recipient_notice e WHERE e.subject = done.subject AND e.number IS NOT NULL);
+        SELECT FROM gdpr.recipient_notice e WHERE e.subject = ANY (gdpr.numbers_of(done.subject)) AND e.number IS NOT NULL);
     UPDATE gdpr.recipient_notice n
     SET acknowledged_at = CASE WHEN NOT superseded THEN now() END, ended_at = CASE WHEN superseded THEN now() END
     WHERE n.message = OLD.message;

@@ -31,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -38,6 +39,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "alias.h"
 #include "codec.h"
 #include "datamap.h"
 #include "disclosure.h"
@@ -182,11 +184,11 @@ compare_numbers(const void *a, const void *b)
 }
 
 /*
- * Was something disclosed of a person?  The latest version of the ledger
+ * Was something disclosed of a number?  The latest version of the ledger
  * counts; a transaction whose snapshot is older cannot tell of all of it.
  */
 static bool
-is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 person)
+number_is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 number)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -194,7 +196,7 @@ is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 person)
 	bool		result = false;
 
 	ScanKeyInit(&key, SUBJECT_ATTNUM, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum((int64) person));
+				Int64GetDatum((int64) number));
 	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -211,6 +213,21 @@ is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 person)
 					 errhint("The transaction might succeed if retried.")));
 	}
 	systable_endscan(scan);
+	return result;
+}
+
+/* The same of a person, by any of its numbers. */
+static bool
+is_disclosed(Relation rel, Oid index, Snapshot snapshot, uint64 person)
+{
+	uint64	   *numbers;
+	int			n = alias_merged(person, &numbers);
+	bool		result = false;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		result |= number_is_disclosed(rel, index, snapshot, numbers[i]);
+	pfree(numbers);
 	return result;
 }
 
@@ -539,12 +556,24 @@ tell_changes(bool notify)
 	ErrorContextCallback callback = {error_context_stack, add_context, NULL};
 	int64	   *disclosed;
 	Size		ndisclosed;
-	Size		i = 0;
+	bool		moved = false;	/* to the survivor of a merge */
+	Size		i;
 
 	error_context_stack = &callback;
+	AcceptInvalidationMessages();
 	qsort(changes, nchanges, sizeof(Change), compare_changes);
 	if (any_owned())
 		add_owners();
+	for (i = 0; i < nchanges; i++)
+	{
+		uint64		survivor = alias_survivor(changes[i].person);
+
+		moved |= survivor != changes[i].person;
+		changes[i].person = survivor;
+	}
+	if (moved)
+		qsort(changes, nchanges, sizeof(Change), compare_changes);
+	i = 0;
 	disclosed = find_disclosed(&ndisclosed);
 	if (ndisclosed > 0)
 	{
@@ -655,7 +684,7 @@ gdpr_lock_disclosures(PG_FUNCTION_ARGS)
 	deconstruct_array(array, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
 					  &persons, NULL, &n);
 	for (i = 0; i < n; i++)
-		wanted[(uint64) DatumGetInt64(persons[i]) % LOCK_BUCKETS] = true;
+		wanted[alias_survivor((uint64) DatumGetInt64(persons[i])) % LOCK_BUCKETS] = true;
 	for (i = 0; i < LOCK_BUCKETS; i++)
 	{
 		LOCKTAG		tag;

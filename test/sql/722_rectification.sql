@@ -120,6 +120,25 @@ END $$;
 UPDATE crm.paper SET title = 'New ' || id;
 UPDATE crm.figure SET caption = 'New';
 SELECT contact, recipient, changes FROM told();
+-- who was merged: either number means both
+SELECT n(8) AS eight, n(9) AS nine \gset
+SELECT gdpr.disclose(:eight, 'Mailer', '{contact}', reference => 'm-8') IS NOT NULL AS of_8, gdpr.disclose(:nine, 'Mailer', '{contact}', reference => 'm-9') IS NOT NULL AS of_9,
+       gdpr.disclose(:nine, 'Shop', '{contact}') IS NOT NULL AS of_9;
+SELECT gdpr.merge_subjects(:eight, :nine) = :eight AS survivor;
+SELECT recipient, reference FROM gdpr.disclosures_of(:nine);
+BEGIN;
+UPDATE crm.contact SET email = 'm' || id || '@example.nl' WHERE id IN (8, 9);
+COMMIT;
+SELECT contact, recipient, refs, changes FROM told();
+SELECT gdpr.forget(:nine, category => 'contact') IS NOT NULL AS forgotten;
+SELECT kind, recipient, refs, changes FROM told();
+UPDATE crm.contact SET email = 'n' || id || '@example.nl' WHERE id IN (8, 9);
+SELECT gdpr.disclose(:nine, 'Shop', '{contact}') IS NOT NULL AS again;
+UPDATE crm.contact SET email = NULL WHERE id = 8;
+SELECT contact, recipient, refs FROM told();
+SELECT gdpr.forget(:eight) IS NOT NULL AS forgotten;
+SELECT kind, contact, recipient, refs, changes FROM told();
+INSERT INTO crm.contact (id) VALUES (9);
 -- triggers of the application
 CREATE FUNCTION crm.lower_email() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.email := lower(NEW.email); RETURN NEW; END $$;
 CREATE TRIGGER lower_email BEFORE UPDATE ON crm.contact FOR EACH ROW EXECUTE FUNCTION crm.lower_email();
