@@ -26,8 +26,8 @@ INSERT INTO gdpr.country (code, as_of, status)
 SELECT c, '2026-02-01', 'adequate' FROM unnest('{AD,AR,BR,CH,FO,GG,IL,IM,JE,KR,NZ,UY}'::text[]) c;
 INSERT INTO gdpr.country (code, as_of, status, until, note) VALUES
     ('GB', '2026-02-01', 'adequate', '2031-12-27', NULL),
-    ('CA', '2026-02-01', 'partly adequate', NULL, 'organisations under the Personal Information Protection and Electronic Documents Act'),
-    ('JP', '2026-02-01', 'partly adequate', NULL, 'business operators under the Act on the Protection of Personal Information'),
+    ('CA', '2026-02-01', 'partly adequate', NULL, 'commercial organisations under PIPEDA'),
+    ('JP', '2026-02-01', 'partly adequate', NULL, 'business operators under the APPI'),
     ('US', '2026-02-01', 'partly adequate', NULL, 'organisations certified under the EU-US Data Privacy Framework');
 
 CREATE SEQUENCE gdpr.recipient_id AS integer;
