@@ -85,6 +85,10 @@ BEGIN
                   HINT = 'Art. 18(1) knows ''accuracy'', ''unlawful'', ''legal_claims'' and ''objection''.';
     END IF;
     result := gdpr.record_flag(NULL, subject, 'restriction', 'restricted', NULL, NULL, ground, occurred_at, NULL, source, reason);
+    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(restrict.subject)) AND f.kind = 'r') THEN
+        PERFORM gdpr.lock_disclosures(ARRAY[subject], true);
+        PERFORM gdpr.tell_recipients('restriction', subject, NULL);
+    END IF;
     INSERT INTO gdpr.flag (subject, kind, id, since) VALUES (subject, 'r', result, occurred_at);
     RETURN result;
 END $$;
@@ -121,6 +125,9 @@ BEGIN
     IF result = 0 THEN
         RAISE EXCEPTION 'there is no such restriction of person %', subject
             USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.flag_history(%s) shows what there is and was.', subject);
+    END IF;
+    IF NOT EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(lift_restriction.subject)) AND f.kind = 'r') THEN
+        PERFORM gdpr.tell_recipients('restriction_lifted', subject, NULL);
     END IF;
     RETURN result;
 END $$;

@@ -469,6 +469,7 @@ DECLARE
     done record;
     result uuid;
 BEGIN
+    PERFORM gdpr.tell_erasure(person, category_id);
     SELECT * INTO done FROM gdpr.erase(person, category_id);
     person := gdpr.person(person); -- it may have been merged while we waited
     -- again after a crash or by mistake: the first erasure stands, unless something was left

@@ -10,6 +10,7 @@
 #include "audit.h"
 #include "conditions.h"
 #include "datamap.h"
+#include "disclosure.h"
 #include "guard_mode.h"
 #include "guc.h"
 #include "keystore.h"
@@ -51,6 +52,7 @@ _PG_init(void)
 	policy_init();
 	row_init();
 	provenance_init();
+	disclosure_init();
 	subject_init();
 	guard_mode_init();
 	move_init();

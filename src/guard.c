@@ -742,6 +742,8 @@ store_row(GuardRow *row, bool application)
 
 	if (!row->insert && key_changed(row))
 		subject_key_vacated(row->table);
+	if (application)
+		guard_tell_changed(row);
 	return form == 0 ? store_open(row) : store_sealed(row, form);
 }
 

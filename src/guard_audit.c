@@ -1,6 +1,6 @@
 /*
  * guard_audit.c
- *		What the guard tells the audit trail.
+ *		What the guard tells the audit trail, and of what recipients are told.
  *
  * A row can have values of others than its own person.  Who had something in it
  * and has no more is told, too.
@@ -10,10 +10,12 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/rel.h"
 
 #include "alias.h"
 #include "audit.h"
+#include "disclosure.h"
 #include "guard_internal.h"
 #include "policy.h"
 #include "reveal.h"
@@ -103,6 +105,33 @@ guard_tell_written(GuardRow *row, const bool *set, const bytea *sealed,
 	before = image_of(row->old, &row->old_rowkey);
 	after = image_of(sealed, rowkey);
 	audit_change(row->table, purpose, set, &before, &after, &persons);
+}
+
+/*
+ * Who was given one of the values that are set now has to hear of it.  What
+ * another server replicates was told there.
+ */
+void
+guard_tell_changed(GuardRow *row)
+{
+	StringInfoData rowkey = {0};
+	int			i;
+
+	if (row->insert || row->old == NULL || IsLogicalWorker() || !disclosure_any())
+		return;
+	for (i = 0; i < row->table->ncolumns; i++)
+	{
+		ColumnMap  *column = &row->table->columns[i];
+
+		if (row->states[i] != ROW_SET)
+			continue;
+		if (rowkey.data == NULL)
+		{
+			initStringInfo(&rowkey);
+			row_key(row->table, row->values, row->isnull, &rowkey);
+		}
+		disclosure_note_change(column, old_person(row, column), &rowkey);
+	}
 }
 
 /* Others whose values were in a row that is deleted */

@@ -92,6 +92,7 @@ extern void guard_resolve_numbers(GuardRow *row);
  */
 extern void guard_tell_written(GuardRow *row, const bool *set,
 							   const bytea *sealed, const StringInfo rowkey);
+extern void guard_tell_changed(GuardRow *row);	/* to recipients (disclosure.h) */
 extern void guard_tell_deleted(TriggerData *trigger, TableMap *table,
 							   const bytea *envelope, bool history);
 
