@@ -115,9 +115,9 @@ REVOKE ALL ON FUNCTION gdpr.expire_rows(regclass, smallint, boolean, tid[]), gdp
 
 -- When a period ends ------------------------------------------------------------------------------
 
--- It has no search path to set, so that queries on the application's tables can inline it.
+-- It has no search path to set, and is not said to be immutable, so that queries on the application's tables can inline it.
 CREATE FUNCTION gdpr.retention_end(since timestamp, keep interval, time_zone text) RETURNS timestamptz
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN date_trunc('day', keep) = keep
             THEN ((since::date + keep)::date + 1)::timestamp AT TIME ZONE time_zone
             ELSE ((since + date_trunc('day', keep)) AT TIME ZONE time_zone) + (keep - date_trunc('day', keep)) END;
@@ -347,6 +347,7 @@ COMMENT ON FUNCTION gdpr.drop_retention(regclass, text, text, integer) IS
 REVOKE ALL ON FUNCTION gdpr.drop_retention(regclass, text, text, integer) FROM PUBLIC;
 
 CREATE VIEW gdpr.retention AS
+SELECT r.* FROM (
 SELECT p.id AS policy, t.relation, c.name AS category, CASE WHEN p.purpose_id IS NOT NULL THEN coalesce(u.name, 'dropped') END AS purpose,
        p.keep::text AS keep,
        CASE WHEN p.since <> 'column' THEN p.since
@@ -360,7 +361,7 @@ LEFT JOIN gdpr.purpose u ON u.id = p.purpose_id
 UNION ALL
 SELECT 0, t.relation, NULL, NULL, 'until ' || t.keep_until, NULL, 'delete', t.ground, pg_catalog.current_setting('TimeZone'), false
 FROM gdpr.mapped_table t WHERE t.on_forget = 'keep' AND t.keep_until IS NOT NULL
-ORDER BY 2, 1;
+) r ORDER BY r.relation::text, r.policy;
 COMMENT ON VIEW gdpr.retention IS
     'how long data is kept, and why; policy 0: what the data map keeps by law, which ends the rows of persons who were forgotten, and binds all other policies of the table; indexed: a run need not read the whole table';
 REVOKE ALL ON gdpr.retention FROM PUBLIC;
