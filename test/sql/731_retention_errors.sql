@@ -146,6 +146,16 @@ SET ROLE rx_dba;
 CALL gdpr.run_retention();
 SELECT count(*) FROM rx.orders;
 RESET ROLE;
+GRANT SELECT ON gdpr.retention, gdpr.retention_due, gdpr.retention_errors TO rx_dba;
+SET ROLE rx_dba;
+SELECT relation, keep, since, indexed FROM gdpr.retention;
+SELECT count(*) FROM gdpr.retention_due;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION gdpr.preview_retention TO rx_dba;
+SET ROLE rx_dba;
+SELECT count(*) FROM gdpr.retention_due;
+SELECT count(*) FROM gdpr.retention_errors;
+RESET ROLE;
 SELECT count(*) FROM rx.orders WHERE id = 41;
 -- an expression that fails, or says what is no date
 UPDATE gdpr.mapped_table SET keep_until = '1 / (id - 14)' WHERE relation = 'rx.invoice'::regclass;
