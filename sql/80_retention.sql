@@ -714,7 +714,8 @@ BEGIN
         EXIT WHEN persons = '{}';
         persons := ARRAY(SELECT unnest(persons) EXCEPT
                          SELECT r::bigint FROM gdpr.run_as_owner(part, format(
-                             'SELECT gdpr.subject_number(gdpr_sealed) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY (%L::bigint[])', part, persons)) r);
+                             'SELECT gdpr.subject_number(gdpr_sealed) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY (%L::bigint[])
+                              AND gdpr.has_values(gdpr_sealed, NULL, NULL)', part, persons)) r);
     END LOOP;
     FOR person IN SELECT DISTINCT ON (t.number) t.number, t.erasure FROM gdpr.tombstone t
                   WHERE t.number = ANY (persons) AND t.category IS NULL ORDER BY t.number, t.id LOOP
@@ -722,7 +723,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.close_kept(bigint[]) IS
-    'destroys the second key, of what the law had kept, of those of these persons who were forgotten and have no rows left in tables that keep';
+    'destroys the second key, of what the law had kept, of those of these persons who were forgotten and of whom tables that keep hold no values any more';
 REVOKE ALL ON FUNCTION gdpr.close_kept(bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.expire_batch(run uuid, task gdpr.retention_task, relation regclass, listed tid[]) RETURNS void
@@ -738,6 +739,7 @@ DECLARE
     state text;
     item record;
     result record;
+    waited integer := 0;
 BEGIN
     SELECT array_agg(f."row" ORDER BY f."row"), array_agg(DISTINCT f.number) INTO due_rows, persons
     FROM gdpr.rows_as_owner(relation, gdpr.retention_query(task, relation, listed), 2147483647) r
@@ -764,7 +766,11 @@ BEGIN
         deleted := 0;
         erased := 0;
         FOR item IN SELECT r FROM unnest(due_rows) r LOOP
-            result := gdpr.expire_row(relation, task, item.r);
+            -- a table that somebody has locked for long: not two seconds for each row
+            IF waited < 5 THEN
+                result := gdpr.expire_row(relation, task, item.r);
+                waited := CASE WHEN result.error LIKE '55P03%' THEN waited + 1 ELSE 0 END;
+            END IF;
             deleted := deleted + result.deleted;
             erased := erased + result.erased;
             IF result.error IS NOT NULL THEN
@@ -782,31 +788,17 @@ COMMENT ON FUNCTION gdpr.expire_batch(uuid, gdpr.retention_task, regclass, tid[]
     'deletes or erases those of the listed rows that are still due and that nobody else has locked; rows that cannot be are set aside';
 REVOKE ALL ON FUNCTION gdpr.expire_batch(uuid, gdpr.retention_task, regclass, tid[]) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.list_due(run uuid, place bigint, task gdpr.retention_task, relation regclass, batch integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    state text;
-    name text;
-BEGIN
+CREATE FUNCTION gdpr.list_due(place bigint, task gdpr.retention_task, relation regclass, batch integer) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO gdpr.retention_queue (place, kind, table_id, category, action, forgotten, relation, rows)
     SELECT list_due.place, 'rows', task.table_id, task.category, task.action, task.forgotten, list_due.relation, d.rows
     FROM gdpr.retention_rows(task, list_due.relation, batch) r
     CROSS JOIN LATERAL (SELECT array_agg(f."row") AS rows FROM gdpr.retention_filter(task, list_due.relation, r.rows, r.numbers, r.policies, r.due) f
                         WHERE f.held IS NULL) d
-    WHERE d.rows IS NOT NULL;
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, name = CONSTRAINT_NAME;
-    IF gdpr.is_servers_error(state) THEN
-        RAISE;
-    END IF;
-    -- messages of class 42 name objects, others may have values in them
-    RAISE WARNING 'rows of table % that are due could not be looked for: %', relation,
-        CASE WHEN state LIKE '42%' THEN SQLERRM ELSE 'SQLSTATE ' || state END;
-    PERFORM gdpr.add_retention_result(run, task, 0, 0, 0, 0,
-        jsonb_build_object(concat_ws(' ', state, nullif(name, '')), jsonb_build_object('rows', 0, 'first', relation)));
-END $$;
-COMMENT ON FUNCTION gdpr.list_due(uuid, bigint, gdpr.retention_task, regclass, integer) IS 'lists the rows of one part of a table that are due, in batches, in gdpr.retention_queue';
-REVOKE ALL ON FUNCTION gdpr.list_due(uuid, bigint, gdpr.retention_task, regclass, integer) FROM PUBLIC;
+    WHERE d.rows IS NOT NULL
+$$;
+COMMENT ON FUNCTION gdpr.list_due(bigint, gdpr.retention_task, regclass, integer) IS 'lists the rows of one part of a table that are due, in batches, in gdpr.retention_queue';
+REVOKE ALL ON FUNCTION gdpr.list_due(bigint, gdpr.retention_task, regclass, integer) FROM PUBLIC;
 
 -- Persons without rows ----------------------------------------------------------------------------
 
@@ -951,12 +943,60 @@ END $$;
 COMMENT ON FUNCTION gdpr.end_retention(uuid, boolean) IS 'ends a run, and says what it did';
 REVOKE ALL ON FUNCTION gdpr.end_retention(uuid, boolean) FROM PUBLIC;
 
+-- One thing from the queue.
+CREATE FUNCTION gdpr.do_retention(run uuid, item gdpr.retention_queue, batch integer, orphans_after interval) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    task gdpr.retention_task;
+    next_start bigint;
+    state text;
+    name text;
+BEGIN
+    IF item.kind IN ('list', 'rows') THEN
+        -- the policies, and the tables, may have changed since it was entered
+        SELECT (p.task).* INTO task FROM gdpr.retention_places() p
+        WHERE p.relation = item.relation AND (p.task).table_id = item.table_id AND (p.task).action = item.action
+          AND (p.task).category IS NOT DISTINCT FROM item.category AND (p.task).forgotten = item.forgotten;
+        IF FOUND AND item.kind = 'list' THEN
+            PERFORM gdpr.list_due(item.place, task, item.relation, batch);
+        ELSIF FOUND THEN
+            PERFORM gdpr.expire_batch(run, task, item.relation, item.rows);
+        END IF;
+    ELSIF item.kind = 'orphans' THEN
+        next_start := gdpr.find_orphans(item.position);
+        IF next_start IS NOT NULL THEN
+            INSERT INTO gdpr.retention_queue (place, kind, position) VALUES (item.place, 'orphans', next_start);
+        END IF;
+    ELSIF item.kind = 'forget' THEN
+        IF gdpr.forget_orphans(run, orphans_after, least(batch, 100)) THEN
+            INSERT INTO gdpr.retention_queue (place, kind) VALUES (item.place, 'forget');
+        END IF;
+    ELSIF to_regprocedure('gdpr.finish_holds()') IS NOT NULL THEN
+        EXECUTE 'SELECT gdpr.finish_holds()';
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, name = CONSTRAINT_NAME;
+    IF gdpr.is_servers_error(state) THEN
+        RAISE;
+    END IF;
+    -- messages of class 42 name objects, others may have values in them
+    name := CASE WHEN state LIKE '42%' THEN SQLERRM ELSE concat_ws(' ', 'SQLSTATE', state, nullif(name, '')) END;
+    IF task.table_id IS NULL THEN
+        RAISE WARNING 'step "%" failed: %', item.kind, name;
+    ELSE
+        RAISE WARNING 'rows of table % that are due could not be looked for: %', item.relation::regclass, name;
+        PERFORM gdpr.add_retention_result(run, task, 0, 0, 0, 0,
+            jsonb_build_object(state, jsonb_build_object('rows', coalesce(cardinality(item.rows), 0), 'first', item.relation::regclass)));
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.do_retention(uuid, gdpr.retention_queue, integer, interval) IS
+    'does one thing that a run has to do; what fails is noted, and does not stop the rest';
+REVOKE ALL ON FUNCTION gdpr.do_retention(uuid, gdpr.retention_queue, integer, interval) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.retention_step(INOUT run uuid, budget interval, batch integer, orphans_after interval) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     item gdpr.retention_queue;
-    task gdpr.retention_task;
-    next_start bigint;
 BEGIN
     PERFORM gdpr.assert_batch(batch);
     IF budget <= interval '0' OR orphans_after < interval '0' THEN
@@ -977,28 +1017,7 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM gdpr.retention_queue q WHERE q.id = item.id;
-    IF item.kind IN ('list', 'rows') THEN
-        -- the policies, and the tables, may have changed since it was entered
-        SELECT (p.task).* INTO task FROM gdpr.retention_places() p
-        WHERE p.relation = item.relation AND (p.task).table_id = item.table_id AND (p.task).action = item.action
-          AND (p.task).category IS NOT DISTINCT FROM item.category AND (p.task).forgotten = item.forgotten;
-        IF FOUND AND item.kind = 'list' THEN
-            PERFORM gdpr.list_due(run, item.place, task, item.relation, batch);
-        ELSIF FOUND THEN
-            PERFORM gdpr.expire_batch(run, task, item.relation, item.rows);
-        END IF;
-    ELSIF item.kind = 'orphans' THEN
-        next_start := gdpr.find_orphans(item.position);
-        IF next_start IS NOT NULL THEN
-            INSERT INTO gdpr.retention_queue (place, kind, position) VALUES (item.place, 'orphans', next_start);
-        END IF;
-    ELSIF item.kind = 'forget' THEN
-        IF gdpr.forget_orphans(run, orphans_after, least(batch, 100)) THEN
-            INSERT INTO gdpr.retention_queue (place, kind) VALUES (item.place, 'forget');
-        END IF;
-    ELSIF to_regprocedure('gdpr.finish_holds()') IS NOT NULL THEN
-        EXECUTE 'SELECT gdpr.finish_holds()';
-    END IF;
+    PERFORM gdpr.do_retention(run, item, batch, orphans_after);
     UPDATE gdpr.retention_run r SET changed_at = clock_timestamp() WHERE r.id = run;
 END $$;
 COMMENT ON FUNCTION gdpr.retention_step(uuid, interval, integer, interval) IS 'the next transaction of run_retention; NULL if it was the last';
@@ -1015,9 +1034,11 @@ BEGIN
                   HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.retention_step(uuid, interval, integer, interval) TO %I.', current_user);
     END IF;
     LOOP
+        COMMIT;
+        -- each batch sees what was committed before it, whatever the session's default is
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         run := gdpr.retention_step(run, budget, batch, orphans_after);
         EXIT WHEN run IS NULL;
-        COMMIT;
     END LOOP;
     COMMIT;
 END $$;

@@ -80,6 +80,8 @@ SELECT t::regtype, l FROM (VALUES
     ('timestamptz[]', ARRAY['''{2024-02-29}''', '''{}''', '''{NULL}''', '''{infinity,-infinity}''']),
     ('gdpr.retention_task', ARRAY['ROW((SELECT t.id FROM gdpr.mapped_table t WHERE t.relation = ''calls.person''::regclass), NULL, ''delete'', false, ''{0}'')',
                                   'ROW(0, -1, ''nosuch'', NULL, ''{NULL}'')', 'ROW(NULL, NULL, NULL, true, NULL)']),
+    ('gdpr.retention_queue', ARRAY['ROW(0, 0, ''rows'', 0, NULL, ''delete'', false, ''calls.person''::regclass, ''{"(0,1)",NULL}'', NULL)', 'ROW(0, 0, ''orphans'', NULL, NULL, NULL, NULL, NULL, NULL, -1)',
+                                   'ROW(0, 0, ''forget'', NULL, NULL, NULL, NULL, NULL, NULL, NULL)', 'ROW(NULL, NULL, ''nosuch'', NULL, NULL, NULL, NULL, NULL, NULL, NULL)']),
     ('gdpr.retention_policy', ARRAY['ROW(1, 1, NULL, 1, ''delete'', ''1 day'', ''last activity'', NULL, NULL, ''UTC'', NULL, now(), NULL)',
                                     'ROW(1, 1, NULL, 1, ''delete'', ''1 day'', ''end of consent'', NULL, NULL, ''nosuch'', NULL, now(), NULL)']),
     ('gdpr.mapped_table', ARRAY['(SELECT t FROM gdpr.mapped_table t WHERE t.relation = ''calls.person''::regclass)', 'ROW(0, 0, ''{}'', ''delete'', true, NULL, NULL, 1, NULL)']),

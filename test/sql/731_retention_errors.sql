@@ -167,6 +167,27 @@ TABLE gdpr.retention_queue;
 UPDATE gdpr.mapped_table SET keep_until = $$date '2001-01-01' + 1 / (id - 14)$$ WHERE relation = 'rx.invoice'::regclass;
 CALL gdpr.run_retention();
 SELECT relation, error, rows, first FROM gdpr.retention_errors;
+-- the table's owner may not do it; whatever the default isolation is
+UPDATE gdpr.mapped_table SET keep_until = 'until' WHERE relation = 'rx.invoice'::regclass;
+INSERT INTO rx.orders VALUES (43, 19, '2001-01-01', 'Note 43', 'open');
+INSERT INTO rx.message VALUES (43, 19, 20, '2001-01-01', 'to 19', 'by 20');
+REVOKE ALL ON rx.orders FROM rx_owner;
+SET default_transaction_isolation = serializable;
+CALL gdpr.run_retention();
+RESET default_transaction_isolation;
+SELECT relation, error, rows, first FROM gdpr.retention_errors;
+SELECT count(*) FROM rx.message;
+GRANT ALL ON rx.orders TO rx_owner;
+-- what a run lists is asked again, of whatever row is there now; and the owner may read, and not delete
+INSERT INTO gdpr.retention_queue (place, kind, table_id, action, forgotten, relation, rows)
+SELECT 0, 'rows', t.id, 'delete', false, t.relation, ARRAY['(0,1)', '(4294967295,1)']::tid[] FROM gdpr.mapped_table t WHERE t.relation IN ('rx.person'::regclass, 'rx.orders'::regclass);
+REVOKE DELETE ON rx.orders FROM rx_owner;
+CALL gdpr.run_retention();
+SELECT relation, error, rows, first FROM gdpr.retention_errors;
+SELECT count(*) FROM gdpr.retention_queue;
+GRANT ALL ON rx.orders TO rx_owner;
+CALL gdpr.run_retention();
+SELECT count(*) FROM rx.person;
 -- pg_cron is not loaded here (test/t/093_retention.pl)
 SELECT gdpr.schedule_retention();
 SELECT gdpr.schedule_retention(NULL);
