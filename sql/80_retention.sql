@@ -129,6 +129,12 @@ COMMENT ON FUNCTION gdpr.retention_end(timestamp, interval, text) IS
 CREATE FUNCTION gdpr.held_subjects(subjects bigint[], relation regclass DEFAULT NULL, OUT subject bigint, OUT reason text)
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT DISTINCT f.subject, 'restricted (Art. 18)' FROM gdpr.flag f WHERE f.kind = 'r' AND f.subject = ANY (subjects)
+    UNION ALL
+    SELECT h.subject, format('held until %s (%s)', h.until::date, h.ground) FROM gdpr.hold h
+    WHERE h.subject = ANY (subjects) AND h.finished_at IS NULL AND h.until > now()
+      AND (relation IS NULL OR h.relations IS NULL OR EXISTS (
+           SELECT FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
+           WHERE r.relation = held_subjects.relation AND t.relation = ANY (h.relations)))
 $$;
 COMMENT ON FUNCTION gdpr.held_subjects(bigint[], regclass) IS
     'those of these persons whose rows in a table (NULL: in any) are neither deleted nor erased when they are due, and why';
@@ -971,8 +977,8 @@ BEGIN
         IF gdpr.forget_orphans(run, orphans_after, least(batch, 100)) THEN
             INSERT INTO gdpr.retention_queue (place, kind) VALUES (item.place, 'forget');
         END IF;
-    ELSIF to_regprocedure('gdpr.finish_holds()') IS NOT NULL THEN
-        EXECUTE 'SELECT gdpr.finish_holds()';
+    ELSE
+        PERFORM gdpr.finish_holds();
     END IF;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, name = CONSTRAINT_NAME;
