@@ -126,12 +126,25 @@ COMMENT ON FUNCTION gdpr.retention_end(timestamp, interval, text) IS
 
 -- Who may not be touched --------------------------------------------------------------------------
 
+-- Few persons were merged: the others are not looked up one by one.
+CREATE FUNCTION gdpr.with_merged(numbers bigint[], OUT number bigint, OUT other bigint)
+    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT n, n FROM unnest(numbers) n
+    UNION
+    SELECT n, m FROM unnest(numbers) n CROSS JOIN LATERAL unnest(gdpr.numbers_of(n)) m
+    WHERE EXISTS (SELECT FROM gdpr.subject_alias a WHERE a.number = n AND a.category IS NULL)
+       OR EXISTS (SELECT FROM gdpr.subject_alias a WHERE a.subject = n AND a.category IS NULL)
+$$;
+COMMENT ON FUNCTION gdpr.with_merged(bigint[]) IS 'these numbers, each with all numbers of its person: itself, and those that it was merged with';
+REVOKE ALL ON FUNCTION gdpr.with_merged(bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.held_subjects(subjects bigint[], relation regclass DEFAULT NULL, OUT subject bigint, OUT reason text)
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT DISTINCT f.subject, 'restricted (Art. 18)' FROM gdpr.flag f WHERE f.kind = 'r' AND f.subject = ANY (subjects)
+    WITH person AS (SELECT w.number, w.other FROM gdpr.with_merged(subjects) w)
+    SELECT DISTINCT p.number, 'restricted (Art. 18)' FROM person p JOIN gdpr.flag f ON f.subject = p.other AND f.kind = 'r'
     UNION ALL
-    SELECT h.subject, format('held until %s (%s)', h.until::date, h.ground) FROM gdpr.hold h
-    WHERE h.subject = ANY (subjects) AND h.finished_at IS NULL AND h.until > now()
+    SELECT p.number, format('held until %s (%s)', h.until::date, h.ground) FROM person p JOIN gdpr.hold h ON h.subject = p.other
+    WHERE h.finished_at IS NULL AND h.until > now()
       AND (relation IS NULL OR h.relations IS NULL OR EXISTS (
            SELECT FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
            WHERE r.relation = held_subjects.relation AND t.relation = ANY (h.relations)))
@@ -500,6 +513,7 @@ DECLARE
     chunk record;
     found_numbers bigint[] := '{}';
     found_at timestamptz[] := '{}';
+    others bigint[] := ARRAY(SELECT DISTINCT w.other FROM gdpr.with_merged(numbers) w);
 BEGIN
     FOR item IN
         SELECT DISTINCT r.relation, p.since_column, gdpr.base_type(t.relation, p.since_column) = 'timestamptz'::regtype AS absolute
@@ -512,19 +526,19 @@ BEGIN
                 'SELECT NULL::tid, gdpr.subject_number(x.gdpr_sealed), NULL::integer, max(%s)
                  FROM ONLY %s x WHERE gdpr.subject_number(x.gdpr_sealed) = ANY (%L::bigint[]) GROUP BY 2',
                 CASE WHEN item.absolute THEN format('x.%I', item.since_column) ELSE format('x.%I::timestamp AT TIME ZONE %L', item.since_column, time_zone) END,
-                item.relation, numbers), 10000) c
+                item.relation, others), 10000) c
         LOOP
             found_numbers := found_numbers || chunk.numbers;
             found_at := found_at || chunk.due;
         END LOOP;
     END LOOP;
     RETURN QUERY
-    SELECT n, greatest(f.at, e.entered_at)
-    FROM unnest(numbers) n
-    LEFT JOIN (SELECT u.number, max(u.at) AS at FROM unnest(found_numbers, found_at) u(number, at) GROUP BY 1) f ON f.number = n
-    LEFT JOIN LATERAL (SELECT p.entered_at, p.last_subject FROM gdpr.provenance p WHERE p.first_subject <= n ORDER BY p.first_subject DESC LIMIT 1) e
-           ON e.last_subject >= n
-    WHERE greatest(f.at, e.entered_at) IS NOT NULL;
+    SELECT w.number, max(greatest(f.at, e.entered_at))
+    FROM gdpr.with_merged(numbers) w
+    LEFT JOIN (SELECT u.number, max(u.at) AS at FROM unnest(found_numbers, found_at) u(number, at) GROUP BY 1) f ON f.number = w.other
+    LEFT JOIN LATERAL (SELECT p.entered_at, p.last_subject FROM gdpr.provenance p WHERE p.first_subject <= w.other ORDER BY p.first_subject DESC LIMIT 1) e
+           ON e.last_subject >= w.other
+    GROUP BY w.number HAVING max(greatest(f.at, e.entered_at)) IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION gdpr.last_activity(bigint[], text) IS
     'the newest of the dates by which rows of these persons are kept, in any table, or when they were entered if that is later';
@@ -532,9 +546,12 @@ REVOKE ALL ON FUNCTION gdpr.last_activity(bigint[], text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.end_of_consent(purpose_id integer, numbers bigint[], OUT number bigint, OUT at timestamptz)
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.subject, max(CASE WHEN c.permits THEN c.expires_at ELSE c.since END)
-    FROM gdpr.consent c WHERE c.purpose_id = end_of_consent.purpose_id AND (numbers IS NULL OR c.subject = ANY (numbers))
-    GROUP BY c.subject HAVING NOT bool_or(c.permits AND (c.expires_at IS NULL OR c.expires_at > now()))
+    WITH asked AS (SELECT DISTINCT w.number, w.other FROM gdpr.with_merged(coalesce(numbers, ARRAY(
+        SELECT DISTINCT o.other FROM gdpr.with_merged(ARRAY(
+            SELECT DISTINCT c.subject FROM gdpr.consent c WHERE c.purpose_id = end_of_consent.purpose_id)) o))) w)
+    SELECT a.number, max(CASE WHEN c.permits THEN c.expires_at ELSE c.since END)
+    FROM asked a JOIN gdpr.consent c ON c.purpose_id = end_of_consent.purpose_id AND c.subject = a.other
+    GROUP BY a.number HAVING NOT bool_or(c.permits AND (c.expires_at IS NULL OR c.expires_at > now()))
 $$;
 COMMENT ON FUNCTION gdpr.end_of_consent(integer, bigint[]) IS
     'when persons who decided on a purpose ceased to consent to it on every channel and topic: refused, withdrawn or expired; NULL: of all persons';
@@ -816,6 +833,7 @@ DECLARE
     first_range bigint := coalesce((SELECT max(p.first_subject) FROM gdpr.provenance p WHERE p.first_subject <= start), start);
     living bigint[];
     part record;
+    merged record;
 BEGIN
     living := ARRAY(
         SELECT n FROM gdpr.provenance p
@@ -844,6 +862,12 @@ BEGIN
                 SELECT r::bigint FROM gdpr.run_as_owner(part.relation, format(
                     'SELECT DISTINCT n FROM ONLY %s, unnest(gdpr.subject_numbers(gdpr_sealed)) n WHERE gdpr.subject_numbers(gdpr_sealed) && %L::bigint[]',
                     part.relation, living)) r);
+        END IF;
+    END LOOP;
+    -- of a person that others were merged into, these may have rows
+    FOR merged IN SELECT DISTINCT w.number, w.other FROM gdpr.with_merged(living) w WHERE w.other <> w.number LOOP
+        IF gdpr.has_rows(merged.other) THEN
+            living := array_remove(living, merged.number);
         END IF;
     END LOOP;
     DELETE FROM gdpr.orphan o WHERE o.subject >= start AND o.subject < stop AND o.subject <> ALL (living);

@@ -135,9 +135,49 @@ RESET client_min_messages;
 CALL gdpr.run_retention(orphans_after => '1 hour');
 SET client_min_messages = warning;
 SELECT n.id FROM gdpr.orphan o JOIN rx.number n USING (subject) ORDER BY 1;
-SELECT n.id, e.reason, e.relations FROM gdpr.erasure e JOIN rx.number n USING (subject) WHERE n.id > 14 ORDER BY 1;
+SELECT n.id, e.reason, e.relations FROM gdpr.erasure e JOIN rx.number n USING (subject) WHERE e.reason = 'no rows left' ORDER BY 1;
 SELECT n.id FROM rx.number n WHERE n.id > 14 AND NOT EXISTS (SELECT FROM gdpr.tombstone t WHERE t.number = n.subject AND t.category IS NULL) ORDER BY 1;
 SELECT persons_forgotten, persons_failed, complete FROM gdpr.retention_run ORDER BY started_at DESC LIMIT 1;
+
+-- Merged persons are one: whichever number -------------------------------------------------------
+INSERT INTO rx.person VALUES (61, 'Name 61'), (62, 'Name 62'), (63, 'Name 63'), (64, 'Name 64');
+INSERT INTO rx.number SELECT i, gdpr.subject('rx.person', i::text) FROM generate_series(61, 64) i;
+SELECT gdpr.merge_subjects(a.subject, b.subject) IS NOT NULL AS merged FROM rx.number a, rx.number b WHERE (a.id, b.id) IN ((61, 62), (63, 64));
+INSERT INTO rx.orders VALUES (62, 62, '2001-01-01', 'Note 62', 'open');
+SELECT gdpr.restrict(subject) IS NOT NULL AS restricted FROM rx.number WHERE id = 61;
+SELECT n.id, gdpr.is_held(n.subject) FROM rx.number n WHERE id > 60 ORDER BY id;
+CALL gdpr.run_retention();
+SELECT count(*) FROM rx.orders WHERE id = 62;
+TABLE gdpr.retention_errors;
+SELECT gdpr.lift_restriction(subject, informed_at => now()) FROM rx.number WHERE id = 61;
+CALL gdpr.run_retention();
+SELECT count(*) FROM rx.orders WHERE id = 62;
+-- the survivor has no rows, the other has
+DELETE FROM rx.person WHERE id IN (61, 63);
+CALL gdpr.run_retention(orphans_after => '1 hour');
+SELECT n.id FROM gdpr.orphan o JOIN rx.number n USING (subject) WHERE n.id > 60 ORDER BY 1;
+-- nobody has
+DELETE FROM rx.person WHERE id = 62;
+CALL gdpr.run_retention(orphans_after => '1 hour');
+SELECT n.id FROM gdpr.orphan o JOIN rx.number n USING (subject) WHERE n.id > 60 ORDER BY 1;
+UPDATE gdpr.orphan SET since = since - interval '2 hours';
+CALL gdpr.run_retention(orphans_after => '1 hour');
+SELECT n.id FROM rx.number n WHERE n.id > 60 AND EXISTS (SELECT FROM gdpr.tombstone t WHERE t.number = n.subject AND t.category IS NULL) ORDER BY 1;
+-- the last activity, and the end of consent, of one is that of the other
+SELECT gdpr.set_retention('rx.person', '1 year', 'last activity') > 0 AS ok;
+INSERT INTO rx.person VALUES (63, 'Name 63 again');
+UPDATE gdpr.provenance SET entered_at = now() - interval '4 years';
+INSERT INTO rx.orders VALUES (63, 63, current_date, 'Note 63', 'open');
+INSERT INTO rx.number VALUES (65, gdpr.subject('rx.person', '63'));
+SELECT n.id, a.at::date = current_date AS today FROM rx.number n, gdpr.last_activity(ARRAY[n.subject], 'UTC') a WHERE n.id IN (64, 65) ORDER BY 1;
+SELECT gdpr.merge_subjects(a.subject, b.subject) IS NOT NULL AS merged FROM rx.number a, rx.number b WHERE (a.id, b.id) = (64, 65);
+SELECT n.id, a.at::date = current_date AS today FROM rx.number n, gdpr.last_activity(ARRAY[n.subject], 'UTC') a WHERE n.id IN (64, 65) ORDER BY 1;
+SELECT gdpr.create_purpose('mail', 'consent', '{contact}');
+SELECT gdpr.refuse_consent(subject, 'mail', occurred_at => now() - interval '2 years') IS NOT NULL AS refused FROM rx.number WHERE id = 65;
+SELECT n.id, e.at < now() - interval '1 year' AS ended FROM rx.number n, gdpr.end_of_consent((SELECT id FROM gdpr.purpose WHERE name = 'mail'), NULL) e WHERE e.number = n.subject ORDER BY 1;
+SELECT gdpr.give_consent(subject, 'mail') IS NOT NULL AS given FROM rx.number WHERE id = 64;
+SELECT count(*) FROM gdpr.end_of_consent((SELECT id FROM gdpr.purpose WHERE name = 'mail'), NULL);
+SELECT gdpr.drop_retention('rx.person');
 
 -- What a run is not -------------------------------------------------------------------------------
 -- names of the extension's, in the way

@@ -54,8 +54,17 @@ sub run_retention
 # ---------- out of time ----------
 
 retention_database($node, 'shop');
-$node->safe_psql('shop', q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN OLD; END'; CREATE TRIGGER slow BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION slow()});
-like(run_retention("budget => '300 ms', batch => 10"), qr/time was up/, 'a budget ends a run, which says so');
+# how slow a deletion is
+sub slow
+{
+	my ($seconds) = @_;
+	$node->safe_psql('shop', "CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep($seconds); RETURN OLD; END'");
+	return;
+}
+
+slow(0.05);
+$node->safe_psql('shop', 'CREATE TRIGGER slow BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION slow()');
+like(run_retention("budget => '3 s', batch => 5"), qr/time was up/, 'a budget ends a run, which says so');
 my ($left, $others) = split /\|/, due();
 cmp_ok($left, '<', $orders / 2, 'out of time: something is done');
 cmp_ok($left, '>', 0, 'out of time: something is left');
@@ -70,6 +79,7 @@ my $stay = $node->safe_psql('shop', "SELECT count(*) FROM orders WHERE id % 2 = 
 
 # ---------- two at once, a crash ----------
 
+slow(0.03);
 my $first = open_session($node, 'shop');
 say_to($first, 'CALL gdpr.run_retention(batch => 5)');
 ok(comes_true($node, 'shop', "(SELECT count(*) > 1 AND bool_or(ended_at IS NULL) FROM gdpr.retention_run)"), 'a second run goes on');
@@ -80,6 +90,7 @@ close_session($first);
 $node->start;
 ($left) = split /\|/, due();
 cmp_ok($left, '>', $stay, 'after a crash: something is left');
+slow(0.001);
 # one row is locked by somebody
 my $locker = open_session($node, 'shop');
 my $locked = $node->safe_psql('shop', "SELECT max(id) FROM orders WHERE id % 2 = 1 AND id <> $young AND person_id <> (SELECT person_id FROM orders WHERE id = $restricted)");
