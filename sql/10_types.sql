@@ -91,7 +91,7 @@ COMMENT ON FUNCTION gdpr.subject_numbers(gdpr.sealed) IS
 CREATE FUNCTION gdpr.has_values(gdpr.sealed, bigint, smallint) RETURNS boolean
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'gdpr_has_values';
 COMMENT ON FUNCTION gdpr.has_values(gdpr.sealed, bigint, smallint) IS
-    'whether an envelope holds values of a person, in one category unless that is NULL';
+    'whether an envelope holds values of a person (NULL: of anybody), in one category unless that is NULL';
 
 CREATE FUNCTION gdpr.is_sealed(gdpr.sealed, integer, integer, VARIADIC "any") RETURNS boolean
     LANGUAGE c IMMUTABLE PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'gdpr_is_sealed';

@@ -36,7 +36,7 @@ COMMENT ON FUNCTION gdpr.can_be_live(regclass) IS
 CREATE FUNCTION gdpr.lock_conversion(relation oid, keep boolean) RETURNS boolean
     LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_lock_conversion';
 COMMENT ON FUNCTION gdpr.lock_conversion(oid, boolean) IS
-    'whether this session may convert a table (0: rotate tokens): one at a time; keep: after the transaction, until unlock_conversion';
+    'whether this session may convert a table (0: rotate tokens, 1: run retention): one at a time; keep: after the transaction, until unlock_conversion';
 CREATE FUNCTION gdpr.unlock_conversion() RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_unlock_conversion';
 COMMENT ON FUNCTION gdpr.unlock_conversion() IS 'gives up what lock_conversion took';

@@ -500,6 +500,7 @@ DECLARE
     report jsonb := '[]';
     erasure uuid;
 BEGIN
+    PERFORM gdpr.tell_erasure(person, NULL);
     SELECT * INTO leaving FROM gdpr.leaving(person, NULL, false);
     -- what is held has to be sealed anew while there are keys
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP

@@ -1,9 +1,11 @@
 /*
  * forget.c
- *		What forget() does to rows: gdpr.forget_rows; and which rows an older
- *		backup brought back of those whose keys are gone: gdpr.lost_keys.
+ *		What forget() does to rows: gdpr.forget_rows; the retention run:
+ *		gdpr.expire_rows; and which rows an older backup brought back of those
+ *		whose keys are gone: gdpr.lost_keys.
  *
- * Whose rows, in which order, and the tombstone are in sql/60_forget.sql.
+ * Whose rows, in which order, and the tombstone are in sql/60_forget.sql;
+ * which rows are due, in sql/80_retention.sql.
  */
 #include "postgres.h"
 
@@ -34,6 +36,7 @@
 #include "sealed.h"
 
 PG_FUNCTION_INFO_V1(gdpr_forget_rows);
+PG_FUNCTION_INFO_V1(gdpr_expire_rows);
 PG_FUNCTION_INFO_V1(gdpr_clear_links);
 PG_FUNCTION_INFO_V1(gdpr_hold_rows);
 PG_FUNCTION_INFO_V1(gdpr_new_number);
@@ -206,6 +209,10 @@ run_work(Work *work)
 		rows = (int64) SPI_processed;
 		set_constraints(&work->deferrable, "IMMEDIATE");
 		set_constraints(&work->deferred, "DEFERRED");
+		/* a trigger that fails when a batch commits would take it all */
+		if (work->mode.task == GUARD_FORGET && work->mode.person == GUARD_ANYBODY &&
+			SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) < 0)
+			elog(ERROR, "could not set constraints");
 	}
 	PG_FINALLY();
 	{
@@ -225,7 +232,10 @@ protected_table(Oid relid)
 	if (table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
-				 errmsg("relation %u is not protected", relid)));
+				 get_rel_name(relid) == NULL ?
+				 errmsg("relation %u does not exist", relid) :
+				 errmsg("table %s is not protected",
+						datamap_relation_name(relid))));
 	return table;
 }
 
@@ -250,6 +260,10 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("relation, number or erase is NULL")));
 	work.table = protected_table(PG_GETARG_OID(0));
+	if (PG_GETARG_INT64(1) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("subject number is out of range")));
 	work.mode.task = GUARD_FORGET;
 	work.mode.person = (uint64) PG_GETARG_INT64(1);
 	work.mode.category = PG_ARGISNULL(2) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(2);
@@ -274,6 +288,51 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 		name_constraints(references, &work.deferrable, &work.deferred);
 	}
 	work.query = rows_query(work.table, work.mode.erase, one_row, !PG_ARGISNULL(5));
+	rows = run_work(&work);
+	SPI_finish();
+	PG_RETURN_INT64(rows);
+}
+
+/*
+ * gdpr.expire_rows(relation, category, erase, rows) RETURNS bigint
+ *
+ * Deletes rows of a protected table, whosever they are, or (erase) removes the
+ * values from them that are in one category; NULL: all.  Rows of restricted
+ * persons are an error, and so are rows that a deletion would take with it and
+ * that may have to stay (require_not_kept() in guard.c).  Returns how many
+ * rows.  As the table's owner; all deferred constraints have been checked.
+ */
+Datum
+gdpr_expire_rows(PG_FUNCTION_ARGS)
+{
+	Work		work = {.types = {TIDARRAYOID, INT2OID}, .nulls = "  "};
+	const char *name;
+	int64		rows;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("relation, erase or rows is NULL")));
+	work.table = protected_table(PG_GETARG_OID(0));
+	work.mode.task = GUARD_FORGET;
+	work.mode.person = GUARD_ANYBODY;
+	work.mode.category = PG_ARGISNULL(1) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(1);
+	work.mode.erase = PG_GETARG_BOOL(2);
+	work.args[0] = PG_GETARG_DATUM(3);
+	work.args[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+	work.nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
+	work.nargs = work.mode.erase ? 2 : 1;
+	name = datamap_relation_name(work.table->relid);
+
+	SPI_connect();
+	initStringInfo(&work.deferrable);
+	initStringInfo(&work.deferred);
+	work.query = psprintf(work.mode.erase ? REWRITE_PHYSICAL
+						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed"
+						  " WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)"
+						  " AND gdpr.has_values(gdpr_sealed, NULL, $2)" :
+						  REWRITE_PHYSICAL "DELETE FROM ONLY %s"
+						  " WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)", name);
 	rows = run_work(&work);
 	SPI_finish();
 	PG_RETURN_INT64(rows);

@@ -34,6 +34,7 @@
 #include "replication/logicalworker.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -47,6 +48,7 @@
 #include "guard_internal.h"
 #include "guard_mode.h"
 #include "move.h"
+#include "plans.h"
 #include "policy.h"
 #include "reveal.h"
 #include "row.h"
@@ -251,6 +253,14 @@ update_states(GuardRow *row)
 	return true;
 }
 
+/* Does the row belong to the one person that the mode is about? */
+static bool
+is_persons(GuardRow *row)
+{
+	return guard_mode().person != GUARD_ANYBODY &&
+		guard_old_person(row) == guard_mode().person;
+}
+
 /*
  * Is it the application's own statement, not that of the mode?  What it
  * assigns to somebody who is being forgotten is erased with the rest.
@@ -262,8 +272,7 @@ by_application(GuardRow *row)
 		return true;
 	return guard_is_marked(row) &&
 		!(guard_mode().task == GUARD_FORGET && guard_mode().category < 0 &&
-		  row->table->on_forget != FORGET_KEEP &&
-		  guard_old_person(row) == guard_mode().person);
+		  row->table->on_forget != FORGET_KEEP && is_persons(row));
 }
 
 /*
@@ -353,8 +362,8 @@ forget_states(GuardRow *row)
 
 		if (!rescued &&
 			(guard_mode().category < 0 || guard_mode().category == column->category) &&
-			(column->via == 0 ? guard_old_person(row) :
-			 guard_old_column_person(row, column->via, column->category)) == guard_mode().person)
+			guard_mode_concerns(column->via == 0 ? guard_old_person(row) :
+								guard_old_column_person(row, column->via, column->category)))
 			row->states[i] = ROW_ERASE;
 	}
 }
@@ -679,8 +688,16 @@ decide_states(GuardRow *row, bool application)
 	if (!application && guard_mode().task == GUARD_RELINK)
 		keep_stored(row);
 	else if (!application &&
-			 (guard_mode().erase || guard_old_person(row) == guard_mode().person))
+			 (guard_mode().erase || is_persons(row)))
 	{
+		if (guard_mode().person == GUARD_ANYBODY && row->old != NULL)
+		{
+			require_unrestricted(row->rel, guard_old_person(row));
+			require_others_unrestricted(row->rel, row->table,
+										(uint8 *) VARDATA_ANY(row->old),
+										VARSIZE_ANY_EXHDR(row->old),
+										guard_old_person(row));
+		}
 		keep_stored(row);
 		forget_states(row);
 	}
@@ -836,6 +853,47 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 }
 
 /*
+ * A row that is due takes nothing with it, by a foreign key or a trigger, that
+ * may have to stay longer: rows of tables that are kept by law or have
+ * policies of their own (sql/80_retention.sql) are deleted when they are due.
+ */
+static void
+require_not_kept(Relation rel, const TableMap *table)
+{
+	static const char statement[] =
+		"SELECT 1 FROM gdpr.retention_policy p WHERE p.table_id OPERATOR(pg_catalog.=) $1";
+	Oid			type = INT4OID;
+	Datum		id = Int32GetDatum(table->id);
+	bool		kept = table->on_forget == FORGET_KEEP;
+	Oid			user;
+	int			sec_context;
+
+	if (guard_mode().task != GUARD_FORGET ||
+		guard_mode().person != GUARD_ANYBODY ||
+		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) <= 1)
+		return;
+	if (!kept)
+	{
+		GetUserIdAndSecContext(&user, &sec_context);
+		SetUserIdAndSecContext(datamap_owner(),
+							   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		SPI_connect();
+		if (SPI_execute_plan(plans_get(statement, 1, &type), &id, NULL, true,
+							 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not look for retention policies");
+		kept = SPI_processed > 0;
+		SPI_finish();
+		SetUserIdAndSecContext(user, sec_context);
+	}
+	if (kept)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESTRICT_VIOLATION),
+				 errmsg("a row of table \"%s\" would be deleted with another before it is due",
+						RelationGetRelationName(rel)),
+				 errtable(rel)));
+}
+
+/*
  * gdpr.guard_delete() RETURNS trigger: BEFORE DELETE
  */
 Datum
@@ -852,6 +910,7 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 
 	if (table == NULL)
 		return PointerGetDatum(trigger->tg_trigtuple);
+	require_not_kept(trigger->tg_relation, table);
 	sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
 						  RelationGetDescr(trigger->tg_relation), &isnull);
 	if (isnull)

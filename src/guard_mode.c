@@ -42,3 +42,10 @@ guard_mode(void)
 {
 	return mode;
 }
+
+bool
+guard_mode_concerns(uint64 person)
+{
+	return mode.task == GUARD_FORGET &&
+		(mode.person == GUARD_ANYBODY || mode.person == person);
+}

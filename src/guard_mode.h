@@ -11,14 +11,19 @@ typedef enum GuardTask
 {
 	GUARD_APPLICATION,			/* what the application does */
 	GUARD_RELINK,				/* the parent's number changed */
-	GUARD_FORGET				/* forget() is at work on a person */
+	GUARD_FORGET				/* forget() is at work on a person, or the
+								 * retention run on rows that are due */
 } GuardTask;
+
+/* Rows go because they are due, whose they are does not matter. */
+#define GUARD_ANYBODY	UINT64CONST(0)
 
 /* What the statements that run now are for. */
 typedef struct GuardMode
 {
 	GuardTask	task;
-	uint64		person;			/* GUARD_FORGET: who; GUARD_RELINK: if number
+	uint64		person;			/* GUARD_FORGET: who, or GUARD_ANYBODY;
+								 * GUARD_RELINK: if number
 								 * is not 0, whose rows go to it */
 	uint64		number;
 	int			category;		/* GUARD_FORGET: which, or -1 for all */
@@ -31,5 +36,8 @@ extern void guard_mode_init(void);
 /* Returns the mode before, for the caller to set again in PG_FINALLY. */
 extern GuardMode guard_set_mode(GuardMode mode);
 extern GuardMode guard_mode(void);
+
+/* Is it at work on this person, or on whoever it is? */
+extern bool guard_mode_concerns(uint64 person);
 
 #endif							/* GDPR_GUARD_MODE_H */

@@ -325,8 +325,7 @@ row_number(GuardRow *row)
 				subject_link_is_null(link, row->old_isnull);
 
 			/* while forget() runs, a link that goes NULL does not rescue */
-			if (was_own || (guard_mode().task == GUARD_FORGET &&
-							guard_old_person(row) == guard_mode().person))
+			if (was_own || guard_mode_concerns(guard_old_person(row)))
 				return guard_old_person(row);
 		}
 		return own_number(row);

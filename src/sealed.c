@@ -306,7 +306,7 @@ sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
 	{
 		uint64		whose = segment.via == 0 ? header.number : segment.number;
 
-		if (sealed_person(whose) == number &&
+		if ((number == 0 || sealed_person(whose) == number) &&
 			(category < 0 || segment.category == category))
 			return true;
 	}
@@ -316,20 +316,21 @@ sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
 /*
  * gdpr.has_values(envelope, number, category) RETURNS boolean
  *
- * Does the envelope hold values of this person (in this category, unless that
- * is NULL)?  What lies under another number of the row's own person counts.
+ * Does the envelope hold values of this person, or of anybody if that is NULL
+ * (in this category, unless that is NULL)?  What lies under another number of
+ * the row's own person counts.
  */
 Datum
 gdpr_has_values(PG_FUNCTION_ARGS)
 {
 	bytea	   *sealed;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_BOOL(false);
 	sealed = PG_GETARG_BYTEA_PP(0);
 	PG_RETURN_BOOL(sealed_has_values((uint8 *) VARDATA_ANY(sealed),
 									 VARSIZE_ANY_EXHDR(sealed),
-									 (uint64) PG_GETARG_INT64(1),
+									 PG_ARGISNULL(1) ? 0 : (uint64) PG_GETARG_INT64(1),
 									 PG_ARGISNULL(2) ? -1 : PG_GETARG_INT16(2)));
 }
 

@@ -449,9 +449,10 @@ transition_init(void)
 /*
  * gdpr.lock_conversion(relation, keep) RETURNS boolean
  *
- * Has this session the right to convert the table (0: to rotate tokens)?  Kept
- * to the end of the transaction; with keep until unlock_conversion(), or until
- * a transaction aborts.
+ * Has this session the right to convert the table (0: to rotate tokens, 1: to
+ * run retention, as no table has these OIDs)?  Kept to the end of the
+ * transaction; with keep until unlock_conversion(), or until a transaction
+ * aborts.
  */
 Datum
 gdpr_lock_conversion(PG_FUNCTION_ARGS)

@@ -499,8 +499,8 @@ is_erasing(TableMap *table, const ShownRow *new)
 	GuardMode	mode = guard_mode();
 	bytea	   *sealed;
 
-	if (mode.task != GUARD_FORGET || !mode.erase ||
-		table->on_forget == FORGET_KEEP || new->stored_isnull[att])
+	if (mode.task != GUARD_FORGET || !mode.erase || new->stored_isnull[att] ||
+		(table->on_forget == FORGET_KEEP && mode.person != GUARD_ANYBODY))
 		return false;
 	sealed = DatumGetByteaPP(new->stored_values[att]);
 	return sealed_has_values((uint8 *) VARDATA_ANY(sealed),
