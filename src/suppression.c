@@ -2,7 +2,7 @@
  * suppression.c
  *		Keyed hashes of identifiers, for suppression lists: gdpr.keyed_hash.
  *
- * What the lists are is in sql/68_suppression.sql.  A list's key is that of a
+ * What the lists are is in sql/69_suppression.sql.  A list's key is that of a
  * number of its own, so that it dies as a person's does, and does not die with
  * the tokens when these are rotated.
  */
