@@ -81,9 +81,12 @@ CREATE TABLE gdpr.mapped_column (
     token_width integer NOT NULL DEFAULT 0,
     mask text,
     type_name text NOT NULL,
+    inferred boolean NOT NULL DEFAULT false,
     UNIQUE (table_id, name)
 );
 COMMENT ON TABLE gdpr.mapped_column IS 'declared personal columns; id names a value inside an envelope';
+COMMENT ON COLUMN gdpr.mapped_column.inferred IS
+    'concluded from other data, not provided by the person or observed: not in exports for portability (Art. 20)';
 
 CREATE TABLE gdpr.mapped_check (
     table_id integer NOT NULL,

@@ -13,19 +13,23 @@ CREATE TABLE gdpr.controller (
     withdrawal_url text,
     jurisdiction text,
     storage_locations text[],
-    sole_recipient boolean NOT NULL DEFAULT false
+    sole_recipient boolean NOT NULL DEFAULT false,
+    dpo text,
+    authority text
 );
 COMMENT ON TABLE gdpr.controller IS
     'register of controllers (Art. 13(1)(a)), which gdpr.purpose names; a purpose that names none is the only controller''s';
 COMMENT ON COLUMN gdpr.controller.withdrawal_url IS 'where persons withdraw consent (Art. 7(3))';
 COMMENT ON COLUMN gdpr.controller.sole_recipient IS
     'nobody else receives data that is processed on consent; false: not known, records of consents name no recipient';
+COMMENT ON COLUMN gdpr.controller.dpo IS 'contact of the data protection officer (Art. 13(1)(b))';
+COMMENT ON COLUMN gdpr.controller.authority IS 'the supervisory authority to complain to (Art. 13(2)(d), 77): name, contact';
 REVOKE ALL ON gdpr.controller FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.controller', '');
 
 CREATE FUNCTION gdpr.set_controller(name text, address text DEFAULT NULL, contact text DEFAULT NULL, withdrawal_url text DEFAULT NULL,
                                     jurisdiction text DEFAULT NULL, storage_locations text[] DEFAULT NULL,
-                                    sole_recipient boolean DEFAULT NULL)
+                                    sole_recipient boolean DEFAULT NULL, dpo text DEFAULT NULL, authority text DEFAULT NULL)
     RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     -- ISO 3166-1 alpha-2, and what has a law of its own without being a country
@@ -54,18 +58,20 @@ BEGIN
     END IF;
     INSERT INTO gdpr.controller AS c
     VALUES (name, nullif(address, ''), nullif(contact, ''), nullif(withdrawal_url, ''), nullif(jurisdiction, ''),
-            nullif(storage_locations, '{}'), coalesce(sole_recipient, false))
+            nullif(storage_locations, '{}'), coalesce(sole_recipient, false), nullif(dpo, ''), nullif(authority, ''))
     ON CONFLICT ON CONSTRAINT controller_pkey DO UPDATE SET
         address = nullif(coalesce(set_controller.address, c.address), ''),
         contact = nullif(coalesce(set_controller.contact, c.contact), ''),
         withdrawal_url = nullif(coalesce(set_controller.withdrawal_url, c.withdrawal_url), ''),
         jurisdiction = nullif(coalesce(set_controller.jurisdiction, c.jurisdiction), ''),
         storage_locations = nullif(coalesce(set_controller.storage_locations, c.storage_locations), '{}'),
-        sole_recipient = coalesce(set_controller.sole_recipient, c.sole_recipient);
+        sole_recipient = coalesce(set_controller.sole_recipient, c.sole_recipient),
+        dpo = nullif(coalesce(set_controller.dpo, c.dpo), ''),
+        authority = nullif(coalesce(set_controller.authority, c.authority), '');
 END $$;
-COMMENT ON FUNCTION gdpr.set_controller(text, text, text, text, text, text[], boolean) IS
-    'registers a controller, or changes what is given ('''' and ''{}'' take away); jurisdiction, storage_locations: codes of countries, EU or EEA; sole_recipient: nobody else receives data that is processed on consent';
-REVOKE ALL ON FUNCTION gdpr.set_controller(text, text, text, text, text, text[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.set_controller(text, text, text, text, text, text[], boolean, text, text) IS
+    'registers a controller, or changes what is given ('''' and ''{}'' take away); jurisdiction, storage_locations: codes of countries, EU or EEA; sole_recipient: nobody else receives data that is processed on consent; dpo, authority: contacts that exports name';
+REVOKE ALL ON FUNCTION gdpr.set_controller(text, text, text, text, text, text[], boolean, text, text) FROM PUBLIC;
 
 -- The parts of a record --------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@
 #include "egress.h"
 #include "errors.h"
 #include "guc.h"
+#include "policy.h"
 
 /* Ranges of persons after which an entry becomes a record and starts anew. */
 #define RANGES_LIMIT	65536
@@ -129,6 +130,15 @@ set_role_name(void)
 	return role == GetSessionUserId() ? "" : audit_role_name(role);
 }
 
+/* An export is its caller's: the tables' owners only run its queries. */
+static Oid
+acting_role(void)
+{
+	const PolicyExport *export = policy_export();
+
+	return unlikely(export != NULL) ? export->caller : GetUserId();
+}
+
 static Entry *
 make_entry(int32 table_id, const char *relation, const char *purpose, int ncolumns)
 {
@@ -141,7 +151,7 @@ make_entry(int32 table_id, const char *relation, const char *purpose, int ncolum
 	entry->table_id = table_id;
 	entry->relation = pstrdup(relation);
 	entry->purpose = pstrdup(purpose);
-	entry->role = GetUserId();
+	entry->role = acting_role();
 	entry->role_name = pstrdup(audit_role_name(entry->role));
 	entry->outer_role = GetOuterUserId();
 	entry->set_role_name = pstrdup(set_role_name());
@@ -174,13 +184,17 @@ make_table_entry(const TableMap *table, const char *purpose)
 	return entry;
 }
 
-/* Is it what is to be recorded with it?  A session can change all of that in one statement. */
+/*
+ * Is it what is to be recorded with it?  A session can change all of that in one
+ * statement.  An export shows masks of others: they are not exported.
+ */
 static bool
-fits(const Entry *entry, const TableMap *table, const char *purpose)
+fits(const Entry *entry, const TableMap *table, AuditAction action, const char *purpose)
 {
 	return entry->table_id == table->id &&
 		entry->ncolumns == table->ncolumns &&
-		entry->role == GetUserId() &&
+		((entry->did & AUDIT_DID_EXPORT) != 0) == (action == AUDIT_EXPORT) &&
+		entry->role == acting_role() &&
 		entry->outer_role == GetOuterUserId() &&
 		entry->session_role == GetSessionUserId() &&
 		strcmp(entry->purpose, purpose) == 0 &&
@@ -190,7 +204,7 @@ fits(const Entry *entry, const TableMap *table, const char *purpose)
 
 /* The entry, as the first of them. */
 static Entry *
-find_entry(const TableMap *table, const char *purpose)
+find_entry(const TableMap *table, AuditAction action, const char *purpose)
 {
 	Entry	  **link;
 
@@ -198,7 +212,7 @@ find_entry(const TableMap *table, const char *purpose)
 	{
 		Entry	   *entry = *link;
 
-		if (fits(entry, table, purpose))
+		if (fits(entry, table, action, purpose))
 		{
 			*link = entry->next;
 			entry->next = entries;
@@ -475,8 +489,8 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 		counts[action]++;
 	if (action == AUDIT_HIDE)
 		return;
-	if (entry == NULL || !fits(entry, table, purpose))
-		entry = find_entry(table, purpose);
+	if (entry == NULL || !fits(entry, table, action, purpose))
+		entry = find_entry(table, action, purpose);
 	switch (action)
 	{
 		case AUDIT_REVEAL:
@@ -491,6 +505,9 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 		case AUDIT_LOSE:
 			entry->did |= AUDIT_DID_WRITE;
 			break;
+		case AUDIT_EXPORT:
+			entry->did |= AUDIT_DID_EXPORT;
+			break;
 		default:
 			entry->did |= AUDIT_DID_WRITE;
 			if (column == NULL)
@@ -499,7 +516,7 @@ audit_touch(const TableMap *table, const ColumnMap *column, uint64 subject,
 				entry->set[column - table->columns] = true;
 			break;
 	}
-	if (action == AUDIT_REVEAL || action == AUDIT_MASK)
+	if (action == AUDIT_REVEAL || action == AUDIT_MASK || action == AUDIT_EXPORT)
 		entry->touches[column - table->columns]++;
 	add_person(entry, subject);
 }

@@ -12,6 +12,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "audit_record.h"
 #include "datamap.h"
 
@@ -23,7 +25,8 @@ typedef enum AuditAction
 	AUDIT_MASK,					/* a mask was shown instead of a value */
 	AUDIT_OVERRIDE,				/* a value left that was overridden for */
 	AUDIT_ACTIONS,				/* those that are counted */
-	AUDIT_LOSE = AUDIT_ACTIONS	/* what was of this person is of another now */
+	AUDIT_LOSE = AUDIT_ACTIONS, /* what was of this person is of another now */
+	AUDIT_EXPORT				/* a value left in an export of its person */
 } AuditAction;
 
 extern void audit_touch(const TableMap *table, const ColumnMap *column,
@@ -45,6 +48,9 @@ extern void audit_touch_own(const char *relation, const char *column,
 extern void audit_change(const TableMap *table, const char *purpose,
 						 const bool *changed, const AuditImage *before,
 						 const AuditImage *after, AuditSet *persons);
+
+/* The SQL function gdpr.changes(), for exports. */
+extern PGDLLEXPORT Datum gdpr_changes(PG_FUNCTION_ARGS);
 
 /* Called once from _PG_init: installs hooks and callbacks. */
 extern void audit_init(void);

@@ -111,6 +111,8 @@ audit_actions(uint8 did)
 		result = lappend(result, "write");
 	if (did & AUDIT_DID_OVERRIDE)
 		result = lappend(result, "override");
+	if (did & AUDIT_DID_EXPORT)
+		result = lappend(result, "export");
 	return result;
 }
 

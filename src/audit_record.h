@@ -39,6 +39,7 @@ typedef enum AuditOutcome
 #define AUDIT_DID_MASK		0x02
 #define AUDIT_DID_WRITE		0x04
 #define AUDIT_DID_OVERRIDE	0x08
+#define AUDIT_DID_EXPORT	0x10
 
 /* A row as it was stored: its row key, and its envelope; none: lengths are 0. */
 typedef struct AuditImage

@@ -5,7 +5,8 @@
  * In this order: the purpose must exist, be granted to current_user or a role
  * it has the privileges of, and have its actor; it must cover the column; and
  * the person must permit it (standing.c), unless that is overridden.  What is
- * left is shown as it is, or masked.
+ * left is shown as it is, or masked.  For an export of a person, none of this
+ * counts, but whose value it is.
  *
  * What was read of a purpose is kept until the purposes, the data map or role
  * memberships change, in any session; how persons stand to it, until the
@@ -24,6 +25,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "alias.h"
 #include "errors.h"
 #include "guc.h"
 #include "policy.h"
@@ -63,6 +65,7 @@ static uint64 uses = 0;
 static uint64 memberships = 1;
 static StandingMemo *restricted_memo = NULL;
 static uint64 restricted_statement = 0;
+static PolicyExport export = {0, false, InvalidOid, 0};
 
 static void
 membership_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -439,6 +442,34 @@ policy_standing(PolicyQuestion *question, uint64 person)
 		require_claim(question);
 	return standing_find(&question->asked, person);
 }
+
+/* ---------- exports ---------- */
+
+PolicyExport
+policy_set_export(PolicyExport new_export)
+{
+	PolicyExport before = export;
+
+	export = new_export;
+	return before;
+}
+
+const PolicyExport *
+policy_export(void)
+{
+	return export.person != 0 && export.depth == statement_depth() ?
+		&export : NULL;
+}
+
+PolicyDecision
+policy_decide_export(uint64 number)
+{
+	if (number == export.person || alias_person(number) == export.person)
+		return POLICY_REVEAL;
+	return export.masks ? POLICY_MASK : POLICY_HIDE;
+}
+
+/* ---------- counting ---------- */
 
 static void
 refuse_count(const PolicyQuestion *question, int cap, const char *where,

@@ -97,6 +97,30 @@ extern bool policy_permits_change(uint64 person);
  */
 extern bool policy_may_restore(const TableMap *table);
 
+/*
+ * An export of a person (Art. 15, 20) is a ground of its own: no purpose is
+ * asked for, and no restriction is in its way.  What is sealed under a number
+ * of the person is revealed, and nothing else.
+ */
+typedef struct PolicyExport
+{
+	uint64		person;			/* 0: there is no export */
+	bool		masks;			/* others' values are masked; else hidden */
+	Oid			caller;			/* who exports */
+	int			depth;			/* statement_depth() in the query that reads; those
+								 * that it calls, of masks and the like, do not
+								 * belong to the export */
+} PolicyExport;
+
+/* Returns what there was before, for the caller to set again in PG_FINALLY. */
+extern PolicyExport policy_set_export(PolicyExport new_export);
+
+/* The export that the query which runs is for, or NULL. */
+extern const PolicyExport *policy_export(void);
+
+/* What policy_export() shows of a value that is sealed under this number. */
+extern PolicyDecision policy_decide_export(uint64 number);
+
 /* The name of its purpose, "" for none. */
 extern const char *policy_purpose(const PolicyQuestion *question);
 

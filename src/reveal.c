@@ -112,16 +112,46 @@ show(PolicyQuestion *question, PolicyDecision decision, ColumnMap *column,
 	return value;
 }
 
+/*
+ * For an export of a person.  Whose value it is, the segment tells: its number
+ * is what it was sealed under.
+ */
+static Datum
+show_exported(const PolicyExport *export, ColumnMap *column, const uint8 *buf,
+			  size_t len, const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+{
+	PolicyDecision decision =
+		policy_decide_export(sealed_column_person(buf, len, column->via,
+												  column->category));
+	uint64		number;
+	Datum		value;
+
+	*isnull = true;
+	if (decision == POLICY_HIDE ||
+		row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
+					   &number) != ROW_FOUND)
+		return (Datum) 0;
+	audit_touch(column->table, column, opened_person(number, export->person),
+				decision == POLICY_REVEAL ? AUDIT_EXPORT : AUDIT_MASK, "");
+	if (decision == POLICY_MASK && !*isnull)
+		value = mask_value(column, value, isnull);
+	return value;
+}
+
 Datum
 reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 			 size_t len, const uint8 *rowkey, size_t rowkeylen, RevealHow how,
 			 bool *isnull)
 {
+	const PolicyExport *export = policy_export();
 	PolicyDecision decision;
 	uint64		person;
 	uint64		number;
 	Datum		value;
 
+	if (unlikely(export != NULL))
+		return show_exported(export, column, buf, len, rowkey, rowkeylen,
+							 isnull);
 	*isnull = true;
 	/* EXCLUDED is own input unless the row came with an envelope */
 	if (how == REVEAL_OWN_INPUT && !row_is_input(column, buf, len))
@@ -148,7 +178,8 @@ reveal_open(PolicyQuestion *question, ColumnMap *column, Datum stored,
 	PolicyDecision decision;
 
 	*isnull = true;
-	if (stored_isnull)
+	/* whose value it is, is not known: an export does not reach it */
+	if (stored_isnull || policy_export() != NULL)
 		return (Datum) 0;
 	decision = decide(question, column, 0, how);
 	if (decision == POLICY_HIDE)

@@ -66,6 +66,12 @@ plan_is_physical(const char *query_string)
 				 sizeof(REWRITE_PHYSICAL) - 1) == 0);
 }
 
+bool
+rewrite_is_physical(void)
+{
+	return plan_is_physical(NULL);
+}
+
 QueryLevel *
 rewrite_level_up(QueryLevel *level, Index levelsup)
 {

@@ -28,6 +28,9 @@ extern void rewrite_init(void);
  */
 extern bool rewrite_physical_next(bool on);
 
+/* Are the session's plans, whatever their text is, of columns as they are stored? */
+extern bool rewrite_is_physical(void);
+
 /*
  * Would the rows of this query, after the query rewriter, hold revealed values
  * of personal columns?

@@ -24,6 +24,7 @@ static ExecutorRun_hook_type prev_executor_run = NULL;
 static ExecutorFinish_hook_type prev_executor_finish = NULL;
 static uint64 number = 1;
 static Snapshot running = NULL; /* of the query that runs; NULL: none does */
+static int	depth = 0;
 
 static Snapshot
 active_snapshot(void)
@@ -37,6 +38,12 @@ statement_number(void)
 	if (running == NULL || active_snapshot() != running)
 		number++;
 	return number;
+}
+
+int
+statement_depth(void)
+{
+	return depth;
 }
 
 void
@@ -64,6 +71,7 @@ statement_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 	if (count == 0 && quota_forbids_workers(query->plannedstmt))
 		count = PG_INT64_MAX;	/* a limit keeps the executor from using them */
 	running = active_snapshot();
+	depth++;
 	PG_TRY();
 	{
 		if (prev_executor_run)
@@ -73,6 +81,7 @@ statement_executor_run(COMPAT_EXECUTOR_RUN_ARGS)
 	}
 	PG_FINALLY();
 	{
+		depth--;
 		running = before;
 	}
 	PG_END_TRY();

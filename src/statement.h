@@ -18,6 +18,9 @@ extern void statement_init(void);
  */
 extern uint64 statement_number(void);
 
+/* How many queries run, each called by the one before; 0: none. */
+extern int	statement_depth(void);
+
 /* For what does not pass the executor: a utility command begins. */
 extern void statement_begin(void);
 
