@@ -320,8 +320,9 @@ BEGIN
     END;
     tables := gdpr.export_tables(person, CASE WHEN NOT is_access THEN gdpr.portable_columns(person) END, forgotten);
     IF forgotten AND tables::text = '[]' THEN
-        RAISE EXCEPTION 'person % was forgotten, and nothing of it is kept', person
-            USING ERRCODE = 'GD003', HINT = format('SELECT * FROM gdpr.erasure WHERE subject = %s tells when and why.', person);
+        RAISE EXCEPTION 'person % was forgotten, and %', person, CASE WHEN is_access THEN 'nothing of it is kept' ELSE 'has nothing to take along' END
+            USING ERRCODE = 'GD003', HINT = format(CASE WHEN is_access THEN 'SELECT * FROM gdpr.erasure WHERE subject = %s tells when and why.'
+                                                        ELSE 'What the law requires to be kept, if anything: SELECT gdpr.export(%s).' END, person);
     END IF;
     warnings := gdpr.export_warnings();
     FOREACH warning IN ARRAY warnings LOOP
