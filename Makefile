@@ -121,7 +121,7 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run test/bench/decision test/bench/audit test/bench/instructions test/fuzz/run || status=1; \
+			test/demo/run test/bench/run test/bench/decision test/bench/audit test/bench/rights test/bench/instructions test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
@@ -142,7 +142,8 @@ test:
 bench:
 	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/run
 	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/decision
-	$(SETUP) test/bench/audit
+	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/audit
+	$(SETUP) test/bench/rights
 
 instructions:
 	$(SETUP) test/bench/instructions

@@ -101,7 +101,6 @@ SELECT t::regtype, l FROM (VALUES
     ('bytea', ARRAY['''''', '''\x00''']),
     ('jsonb', ARRAY['''null''', '''[]''']),
     ('json', ARRAY['''{}''', '''null''', '''[]''', '''1''', '''{"version": 1, "tables": [null, {"name": "calls.person", "columns": [{"name": "id"}], "rows": [1]}]}''']),
-    ('bigint[]', ARRAY['''{}''', '''{NULL}''', '''{65536}''', '''{{65536},{-1}}''']),
     ('cstring', ARRAY['''''', '''nosuch''']),
     ('gdpr.sealed', ARRAY['''AQYAAAoAAQECAwBESUdFU1RFRA==''']),
     ('"any"', ARRAY['1', '''x''']),

@@ -345,6 +345,18 @@ SELECT regexp_count(h, '<script') AS scripts, regexp_count(h, '<html lang="en">'
 FROM gdpr.export(:ann, 'html') h;
 RESET ROLE;
 
+-- While a table is converted, what is not sealed yet is nobody's: the export says so
+CREATE TABLE public.ticket (id integer PRIMARY KEY, person_id integer REFERENCES "Odd ""schema".person, remark text, filler text);
+INSERT INTO public.ticket SELECT i, 1, 'ticket ' || i, repeat('x', 1900) FROM generate_series(1, 30) i;
+SELECT gdpr.declare_table('public.ticket', via => 'person_id'), gdpr.declare_column('public.ticket', 'remark', 'private');
+SELECT gdpr.protect_step('public.ticket', 1) AS goes_on FROM generate_series(1, 3);
+SELECT gdpr.export(:ann) AS document \gset
+SELECT json_array_length(t -> 'rows') BETWEEN 1 AND 29 AS some, :'document'::json -> 'warnings' AS warnings FROM json_array_elements(:'document'::json -> 'tables') t WHERE t ->> 'name' = 'public.ticket';
+SET client_min_messages = warning;
+CALL gdpr.protect('public.ticket');
+SELECT json_array_length(t -> 'rows') AS "all" FROM json_array_elements(gdpr.export(:ann)::json -> 'tables') t WHERE t ->> 'name' = 'public.ticket';
+DROP TABLE public.ticket;
+
 -- The forgotten: what the law keeps ---------------------------------------------------------------------------
 SELECT gdpr.forget(:ben, 'request') IS NOT NULL AS forgotten, gdpr.forget(:cas, 'request') IS NOT NULL AS also;
 SET ROLE ex_officer;

@@ -131,7 +131,7 @@ like($error, qr/was forgotten, and nothing of it is kept/, 'of others nothing');
 
 # Every term of the context is a published one.
 {
-	my %terms = map { $_ => 1 } grep { !/^#/ } split /\n/, slurp_file("$top/test/data/dpv-terms.txt");
+	my %terms = map { $_ => 1 } grep { !/^#/ } map { split /\n/, slurp_file("$top/test/data/$_.txt") } "dpv-terms", "dpv-terms-export";
 	my $context = $full{'@context'};
 	my @used = map { ref $_ ? ($_->{'@id'}, $_->{'@type'}) : $_ } values %$context;
 	push @used, @{ $full{'@type'} }, map { $_->{right} } @{ $full{rights} };
@@ -172,10 +172,10 @@ sub csv
 	my ($text) = @_;
 	my (@rows, @row);
 
-	while ($text =~ /\G(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n|\z)/g)
+	$text =~ s/[\r\n]*\z/\r\n/;
+	while ($text =~ /\G(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)
 	{
 		my ($quoted, $plain, $end) = ($1, $2, $3);
-		last if $end eq '' && !@row && !defined $quoted && $plain eq '';
 		$quoted =~ s/""/"/g if defined $quoted;
 		push @row, defined $quoted ? $quoted : $plain eq '' ? undef : $plain;
 		next if $end eq ',';
@@ -188,7 +188,7 @@ sub csv
 for my $right ('A15', 'A20')
 {
 	my $document = document(2, 'json', $right);
-	my @rows = csv(export(2, 'csv', $right) . "\r\n");
+	my @rows = csv(export(2, 'csv', $right));
 	my $head = shift @rows;
 	is("@$head", 'part kind record field value', "$right: head of the CSV");
 	is(scalar(grep { @$_ != 5 } @rows), 0, "$right: every line has as many cells");
@@ -206,7 +206,9 @@ for my $right ('A15', 'A20')
 					my ($cell) = map { $_->[4] } grep { $_->[0] eq $table->{name} && $_->[1] eq $kind->[1] && $_->[2] == $n && $_->[3] eq $field } @rows;
 					my $value = $row->{$field};
 					$values++;
-					$same++ if !defined $value ? !defined $cell : ref $value || !defined $cell ? defined $cell : $cell eq $value || $cell eq "'$value";
+					# numbers may have zeros at their end
+					$same++ if !defined $value || !defined $cell ? !defined $value && !defined $cell : ref $value || $cell eq $value || $cell eq "'$value" ||
+					  ($cell =~ /^-?[0-9.]+$/ && $cell == $value);
 				}
 			}
 		}
@@ -214,10 +216,8 @@ for my $right ('A15', 'A20')
 	cmp_ok($values, '>', 10, "$right: there are values");
 	is($same, $values, "$right: all values of the JSON are in the CSV");
 	my $cells = () = export(2, 'xml', $right) =~ /<value /g;
-	# the times of accesses move on from one export to the next
-	my $moving = sub { my $n = 0; $n += () = $_[0] =~ /^(?:accesses|changes),/mg; $n };
-	my $in_csv = @rows;
-	ok($right eq 'A15' || $cells == $in_csv, "$right: XML has as many");
+	# there are more accesses at each export
+	is($cells, scalar(@rows), "$right: XML has as many") if $right eq 'A20';
 }
 
 # ---------- the page ----------
@@ -282,7 +282,7 @@ is($node->safe_psql('other', qq{
 \\set file `cat $files/2.json`
 INSERT INTO crm.person (id, name) VALUES (3, 'there');
 SELECT * FROM gdpr.import_export(:'file'::json);
-}), "crm.person|1\ncrm.comment|1\ncrm.invoice|1\ncrm.message|1\ncrm.orders|2\ncrm.order_line|2", 'one statement loads an export');
+}), "crm.person|1\ncrm.message|1\ncrm.invoice|1\ncrm.comment|1\ncrm.orders|2\ncrm.order_line|2", 'one statement loads an export');
 $node->safe_psql('other', q{CREATE TABLE number AS SELECT id, gdpr.subject('crm.person', id::text) AS subject FROM crm.person});
 {
 	my %rows = map { $_->{name} => $_->{rows} } @{ document(2, 'json', 'A15')->{tables} };
