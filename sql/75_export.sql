@@ -82,7 +82,7 @@ COMMENT ON FUNCTION gdpr.exported_relations() IS 'the protected tables in the or
 REVOKE ALL ON FUNCTION gdpr.exported_relations() FROM PUBLIC;
 
 -- portable NULL: all columns. kept_only: of tables that are kept by law.
-CREATE FUNCTION gdpr.export_tables(person bigint, portable integer[], kept_only boolean) RETURNS json
+CREATE FUNCTION gdpr.export_tables(person bigint, portable integer[], kept_only boolean, OUT tables json, OUT table_ids integer[]) RETURNS record
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     numbers bigint[] := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = person ORDER BY a.number);
@@ -117,6 +117,7 @@ BEGIN
         foreign_rows := CASE WHEN foreign_count > 0 THEN
             gdpr.export_rows(item.relation, foreign_ones, numbers, item."only", true, false) END;
         CONTINUE WHEN own_rows IS NULL AND foreign_rows IS NULL;
+        table_ids := table_ids || item.id;
         result := concat(result, CASE WHEN result <> '' THEN E',\n' END, (
             SELECT json_build_object(
                 'name', item.relation::text, 'description', item.description, 'key', item.key_columns,
@@ -134,10 +135,10 @@ BEGIN
             WHERE a.attrelid = item.relation AND a.attnum > 0 AND NOT a.attisdropped
               AND (a.attname = ANY (own) OR (foreign_rows IS NOT NULL AND a.attname = ANY (foreign_ones)))));
     END LOOP;
-    RETURN '[' || result || ']';
+    tables := '[' || result || ']';
 END $$;
 COMMENT ON FUNCTION gdpr.export_tables(bigint, integer[], boolean) IS
-    'the tables of an export, with the rows of a person; portable: only these personal columns; for exports';
+    'the tables of an export, with the rows of a person, and their ids in the data map; portable: only these personal columns; for exports';
 REVOKE ALL ON FUNCTION gdpr.export_tables(bigint, integer[], boolean) FROM PUBLIC;
 
 -- What belongs to the data ---------------------------------------------------------------------------
@@ -171,7 +172,7 @@ COMMENT ON FUNCTION gdpr.export_controllers() IS 'who answers for the data, as e
 REVOKE ALL ON FUNCTION gdpr.export_controllers() FROM PUBLIC;
 
 -- Those that use what is there, or that the person decided on.
-CREATE FUNCTION gdpr.export_purposes(person bigint, tables json) RETURNS json
+CREATE FUNCTION gdpr.export_purposes(person bigint, table_ids integer[]) RETURNS json
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     articles CONSTANT jsonb := '{"consent": "a", "contract": "b", "legal_obligation": "c", "vital_interest": "d", "public_task": "e", "legitimate_interest": "f"}';
@@ -186,11 +187,11 @@ BEGIN
                    ORDER BY p.name)
         FROM gdpr.purposes_of(person) o JOIN gdpr.purpose p ON p.name = o.purpose
         WHERE EXISTS (SELECT FROM gdpr.consent_event e WHERE e.subject = person AND e.purpose_id = p.id)
-           OR p.name IN (SELECT u FROM json_array_elements(tables) t, json_array_elements(t -> 'columns') c,
-                                       json_array_elements_text(c -> 'purposes') u)), '[]');
+           OR EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = ANY (table_ids)
+                      AND c.category = ANY (p.categories) AND (p.columns IS NULL OR c.id = ANY (p.columns)))), '[]');
 END $$;
-COMMENT ON FUNCTION gdpr.export_purposes(bigint, json) IS 'for what, and on which legal basis, the data in these tables of an export is used';
-REVOKE ALL ON FUNCTION gdpr.export_purposes(bigint, json) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.export_purposes(bigint, integer[]) IS 'for what, and on which legal basis, the data in these tables is used';
+REVOKE ALL ON FUNCTION gdpr.export_purposes(bigint, integer[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.export_recipients(person bigint) RETURNS json
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -301,6 +302,7 @@ DECLARE
     is_access boolean := "right" = 'A15';
     forgotten boolean := false;
     tables json;
+    table_ids integer[];
     warnings text[];
     warning text;
 BEGIN
@@ -318,7 +320,8 @@ BEGIN
     EXCEPTION WHEN SQLSTATE 'GD003' THEN
         forgotten := true;
     END;
-    tables := gdpr.export_tables(person, CASE WHEN NOT is_access THEN gdpr.portable_columns(person) END, forgotten);
+    SELECT e.tables, e.table_ids INTO tables, table_ids
+    FROM gdpr.export_tables(person, CASE WHEN NOT is_access THEN gdpr.portable_columns(person) END, forgotten) e;
     IF forgotten AND tables::text = '[]' THEN
         RAISE EXCEPTION 'person % was forgotten, and %', person, CASE WHEN is_access THEN 'nothing of it is kept' ELSE 'has nothing to take along' END
             USING ERRCODE = 'GD003', HINT = format(CASE WHEN is_access THEN 'SELECT * FROM gdpr.erasure WHERE subject = %s tells when and why.'
@@ -338,7 +341,7 @@ BEGIN
         E',\n"controllers": ', gdpr.export_controllers(),
         E',\n"tables": ', tables,
         CASE WHEN is_access THEN concat(
-            E',\n"purposes": ', gdpr.export_purposes(person, tables),
+            E',\n"purposes": ', gdpr.export_purposes(person, table_ids),
             E',\n"recipients": ', gdpr.export_recipients(person),
             E',\n"sources": ', coalesce((
                 SELECT json_agg(json_build_object('entered_at', v.entered_at, 'how', v.how, 'source', v.source, 'role', v.role,

@@ -13,10 +13,12 @@ CREATE FUNCTION gdpr.export_cells(document json, OUT part text, OUT kind text, O
     RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    SELECT t.value ->> 'name', k.kind, r.record, c.key, c.value
-    FROM json_array_elements(document -> 'tables') WITH ORDINALITY t(value, place)
-    CROSS JOIN (VALUES (1, 'row', 'rows'), (2, 'row_of_another', 'rows_of_others')) k(place, kind, member)
-    CROSS JOIN LATERAL json_array_elements(t.value -> k.member) WITH ORDINALITY r(value, record)
+    SELECT t.name, k.kind, r.record, c.key, c.value
+    -- what reads a whole table is read once, not for each value
+    FROM (SELECT v.value ->> 'name' AS name, v.value -> 'rows' AS own, v.value -> 'rows_of_others' AS others, v.place
+          FROM json_array_elements(document -> 'tables') WITH ORDINALITY v(value, place) OFFSET 0) t
+    CROSS JOIN LATERAL (VALUES (1, 'row', t.own), (2, 'row_of_another', t.others)) k(place, kind, records)
+    CROSS JOIN LATERAL json_array_elements(k.records) WITH ORDINALITY r(value, record)
     CROSS JOIN LATERAL json_each_text(r.value) WITH ORDINALITY c(key, value, place)
     ORDER BY t.place, k.place, r.record, c.place;
     RETURN QUERY
@@ -35,15 +37,15 @@ REVOKE ALL ON FUNCTION gdpr.export_cells(json) FROM PUBLIC;
 -- CSV (RFC 4180) ---------------------------------------------------------------------------------
 
 -- NULL is nothing, an empty text is quoted. What a spreadsheet would take for a formula is told apart by an apostrophe.
+-- Those called for each value have no search path to set, so that their callers can inline them.
 CREATE FUNCTION gdpr.csv_cell(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN c.cell IS NULL THEN ''
-                WHEN c.cell = '' OR c.cell ~ '[",\r\n]|^\s|\s$' THEN '"' || replace(c.cell, '"', '""') || '"'
-                ELSE c.cell END
-    FROM (SELECT CASE WHEN csv_cell.value ~ '^[=+@\t\r\n-]' AND csv_cell.value !~ '^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$'
-                      THEN '''' || csv_cell.value ELSE csv_cell.value END) c(cell);
-END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value IS NULL THEN ''
+            WHEN value = '' THEN '""'
+            WHEN value ~ '^[=+@\t\r\n-]' AND value !~ '^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$' THEN
+                CASE WHEN value ~ '[",\r\n]|\s$' THEN '"''' || replace(value, '"', '""') || '"' ELSE '''' || value END
+            WHEN value ~ '[",\r\n]|^\s|\s$' THEN '"' || replace(value, '"', '""') || '"'
+            ELSE value END;
 COMMENT ON FUNCTION gdpr.csv_cell(text) IS 'a value as a cell of CSV that is no formula';
 REVOKE ALL ON FUNCTION gdpr.csv_cell(text) FROM PUBLIC;
 
@@ -93,31 +95,24 @@ REVOKE ALL ON FUNCTION gdpr.export_csv_files(json) FROM PUBLIC;
 
 -- Also of what HTML cannot hold: control characters, for which a question mark stands.
 CREATE FUNCTION gdpr.escape_markup(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN v ~ '[\x01-\x1F\x7F&<>"'']' THEN
-        replace(replace(replace(replace(replace(replace(replace(replace(regexp_replace(v, '[\x01-\x08\x0B\x0C\x0E-\x1F\x7F]', '?', 'g'),
-            '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'), E'\r', '&#13;'), E'\n', '&#10;'), E'\t', '&#9;')
-        ELSE v END
-    FROM (SELECT escape_markup.value) s(v);
-END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value ~ '[\x01-\x1F\x7F&<>"'']' THEN
+                replace(replace(replace(replace(replace(replace(replace(replace(regexp_replace(value, '[\x01-\x08\x0B\x0C\x0E-\x1F\x7F]', '?', 'g'),
+                    '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'), E'\r', '&#13;'), E'\n', '&#10;'), E'\t', '&#9;')
+            ELSE value END;
 COMMENT ON FUNCTION gdpr.escape_markup(text) IS 'a value as text or attribute of XML and HTML';
 REVOKE ALL ON FUNCTION gdpr.escape_markup(text) FROM PUBLIC;
 
 -- Characters that XML 1.0 has no way to write: the value goes as base64 of its UTF-8.
-CREATE FUNCTION gdpr.xml_value(element text, attributes text, value text) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF value IS NULL THEN
-        RETURN format('<%s %s null="true"/>', element, attributes);
-    END IF;
-    IF value ~ '[\x01-\x08\x0B\x0C\x0E-\x1F]' OR (getdatabaseencoding() = 'UTF8' AND value ~ '[\uFFFE\uFFFF]') THEN
-        RETURN format('<%s %s encoding="base64">%s</%1$s>', element, attributes, translate(encode(convert_to(value, 'UTF8'), 'base64'), E'\n', ''));
-    END IF;
-    RETURN format('<%s %s>%s</%1$s>', element, attributes, gdpr.escape_markup(value));
-END $$;
-COMMENT ON FUNCTION gdpr.xml_value(text, text, text) IS 'an element of XML with a value, NULL or one that XML cannot hold included';
-REVOKE ALL ON FUNCTION gdpr.xml_value(text, text, text) FROM PUBLIC;
+CREATE FUNCTION gdpr.xml_value(name text, value text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+RETURN '<value name="' || gdpr.escape_markup(name)
+    || CASE WHEN value IS NULL THEN '" null="true"/>'
+            WHEN value ~ '[\x01-\x08\x0B\x0C\x0E-\x1F]' OR (getdatabaseencoding() = 'UTF8' AND value ~ '[\uFFFE\uFFFF]') THEN
+                '" encoding="base64">' || translate(encode(convert_to(value, 'UTF8'), 'base64'), E'\n', '') || '</value>'
+            ELSE '">' || gdpr.escape_markup(value) || '</value>' END;
+COMMENT ON FUNCTION gdpr.xml_value(text, text) IS 'a value in XML, NULL or one that XML cannot hold included';
+REVOKE ALL ON FUNCTION gdpr.xml_value(text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.export_xml(document json) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -128,8 +123,7 @@ DECLARE
     parts jsonb := coalesce((
         SELECT jsonb_object_agg(p.part || ' ' || p.kind, p.records)
         FROM (SELECT r.part, r.kind, string_agg(r.line, '' ORDER BY r.record) AS records
-              FROM (SELECT c.part, c.kind, c.record, concat('<record>', string_agg(
-                           gdpr.xml_value('value', format('name="%s"', gdpr.escape_markup(c.field)), c.value), '' ORDER BY c.place), E'</record>\n') AS line
+              FROM (SELECT c.part, c.kind, c.record, concat('<record>', string_agg(gdpr.xml_value(c.field, c.value), '' ORDER BY c.place), E'</record>\n') AS line
                     FROM (SELECT e.*, row_number() OVER () AS place FROM gdpr.export_cells(document) e) c
                     GROUP BY c.part, c.kind, c.record) r
               GROUP BY r.part, r.kind) p), '{}');
@@ -170,23 +164,17 @@ REVOKE ALL ON FUNCTION gdpr.export_xml(json) FROM PUBLIC;
 
 -- 2026-11-27T13:00:00+00:00 for people
 CREATE FUNCTION gdpr.html_time(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN v ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}' THEN
-                format('<time datetime="%s">%s</time>', gdpr.escape_markup(v), replace(left(v, 16), 'T', ' '))
-                ELSE gdpr.escape_markup(coalesce(v, '')) END
-    FROM (SELECT html_time.value) s(v);
-END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}' THEN
+                '<time datetime="' || gdpr.escape_markup(value) || '">' || replace("left"(value, 16), 'T', ' ') || '</time>'
+            ELSE gdpr.escape_markup(coalesce(value, '')) END;
 COMMENT ON FUNCTION gdpr.html_time(text) IS 'a time in HTML';
 REVOKE ALL ON FUNCTION gdpr.html_time(text) FROM PUBLIC;
 
 -- A cell of a table; what is not there says so.
 CREATE FUNCTION gdpr.html_cell(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN html_cell.value IS NULL THEN '<td class="none">–</td>'
-                ELSE '<td dir="auto">' || gdpr.escape_markup(html_cell.value) || '</td>' END;
-END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value IS NULL THEN '<td class="none">–</td>' ELSE '<td dir="auto">' || gdpr.escape_markup(value) || '</td>' END;
 COMMENT ON FUNCTION gdpr.html_cell(text) IS 'a value as a cell of a table in HTML';
 REVOKE ALL ON FUNCTION gdpr.html_cell(text) FROM PUBLIC;
 

@@ -332,7 +332,7 @@ RESET ROLE;
 SELECT name FROM gdpr.export_csv_files('{"tables": [{"name": "../../etc/passwd", "rows": [{"a": 1}]}, {"name": "a.b", "rows": [{"a": 1}]}, {"name": "A.b", "rows": [{"a": 1}]}, {"name": ".", "rows": [{"a": 1}]}, {"name": "a\nb", "rows": [{"a": 1}]}, {"name": "é ü", "rows": [{"a": 1}]}]}');
 
 -- XML and HTML: nothing gets out of its place
-SELECT v, gdpr.escape_markup(v) AS markup, gdpr.xml_value('v', 'name="x"', v) AS xml
+SELECT v, gdpr.escape_markup(v) AS markup, gdpr.xml_value('x', v) AS xml
 FROM unnest(ARRAY[NULL, '', '<script>', ']]>', '"''&', '&amp;', E'\t\r\n', E'\x01\x1F', E'\x7F', E'\uFFFF', 'é', E'\u202E']) v;
 SET ROLE ex_officer;
 SELECT xpath('/e:export/@right', x, ARRAY[ARRAY['e', 'urn:gdpr:export:1']]) AS "right",
@@ -372,7 +372,7 @@ SELECT * FROM rows_in(gdpr.export(:ann)::jsonb) r WHERE r."table" LIKE '%message
 RESET ROLE;
 
 -- A person of whom there is nothing
-SELECT gdpr.export_tables(65536 + 60000, NULL, false) AS nothing;
+SELECT * FROM gdpr.export_tables(65536 + 60000, NULL, false);
 
 -- Elsewhere --------------------------------------------------------------------------------------------------
 SELECT gdpr.export(:ann) AS document \gset
