@@ -24,11 +24,11 @@ REVOKE ALL ON FUNCTION gdpr.mark_column_inferred(regclass, text, boolean) FROM P
 
 -- Values ------------------------------------------------------------------------------------------
 
-CREATE FUNCTION gdpr.export_rows(relation regclass, columns name[], numbers bigint[], "only" boolean, others boolean, masks boolean) RETURNS json
+CREATE FUNCTION gdpr.export_rows(relation regclass, columns name[], numbers bigint[], "only" boolean, condition text, masks boolean) RETURNS json
     LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_export_rows';
-COMMENT ON FUNCTION gdpr.export_rows(regclass, name[], bigint[], boolean, boolean, boolean) IS
-    'rows of a protected table that belong to a person, or (others) hold values of it in rows of others, whatever the session may see; values of others are masked or left out; for exports';
-REVOKE ALL ON FUNCTION gdpr.export_rows(regclass, name[], bigint[], boolean, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.export_rows(regclass, name[], bigint[], boolean, text, boolean) IS
+    'rows of a protected table that meet a condition, with the values that are sealed under these numbers, whatever the session may see; other values are masked or left out; for exports';
+REVOKE ALL ON FUNCTION gdpr.export_rows(regclass, name[], bigint[], boolean, text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.export_changes(subject bigint, OUT record bigint, OUT at timestamptz, OUT role text, OUT actor text, OUT purpose text,
                                     OUT command text, OUT relation text, OUT "column" text, OUT before text, OUT after text, OUT outcome text)
@@ -81,18 +81,48 @@ END $$;
 COMMENT ON FUNCTION gdpr.exported_relations() IS 'the protected tables in the order in which exports have them; only: a table without its parts';
 REVOKE ALL ON FUNCTION gdpr.exported_relations() FROM PUBLIC;
 
+-- Rows that a person owns together with others have numbers of their own, and may own rows in turn.
+CREATE FUNCTION gdpr.owned_numbers(numbers bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owners record;
+    found_numbers bigint[];
+    i integer := 1;
+BEGIN
+    WHILE i <= cardinality(numbers) LOOP
+        FOR owners IN
+            SELECT t.relation, w.relation AS through,
+                   (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
+            FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
+            WHERE t.protected AND w.protected ORDER BY t.id
+        LOOP
+            PERFORM gdpr.assert_same_owner(owners.relation, owners.through);
+            found_numbers := ARRAY(SELECT r::bigint FROM gdpr.run_as_owner(owners.relation, format(
+                'SELECT DISTINCT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS (SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = $1)'
+                ' ORDER BY 1', owners.relation, owners.through, owners.condition), numbers[i]) r WHERE r::bigint <> ALL (numbers));
+            numbers := numbers || found_numbers;
+        END LOOP;
+        i := i + 1;
+    END LOOP;
+    RETURN numbers;
+END $$;
+COMMENT ON FUNCTION gdpr.owned_numbers(bigint[]) IS 'these numbers, and those of rows with several owners of which they are one; for exports';
+REVOKE ALL ON FUNCTION gdpr.owned_numbers(bigint[]) FROM PUBLIC;
+
 -- portable NULL: all columns. kept_only: of tables that are kept by law.
 CREATE FUNCTION gdpr.export_tables(person bigint, portable integer[], kept_only boolean, OUT tables json, OUT table_ids integer[]) RETURNS record
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    numbers bigint[] := person || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = person ORDER BY a.number);
+    numbers bigint[] := gdpr.owned_numbers(person || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = person ORDER BY a.number));
     item record;
     own name[];
     own_count bigint;
     foreign_ones name[];
     foreign_count bigint;
+    access text;
     own_rows json;
     foreign_rows json;
+    seen_rows json;
     result text := '';
 BEGIN
     FOR item IN SELECT e.relation, e."only", t.id, t.key_columns, t.on_forget, t.ground, t.keep_until,
@@ -113,25 +143,37 @@ BEGIN
         INTO own, foreign_ones, own_count, foreign_count
         FROM pg_attribute a LEFT JOIN gdpr.mapped_column c ON c.table_id = item.id AND c.name = a.attname
         WHERE a.attrelid = item.relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'gdpr_sealed';
-        own_rows := CASE WHEN own_count > 0 THEN gdpr.export_rows(item.relation, own, numbers, item."only", false, portable IS NULL) END;
-        foreign_rows := CASE WHEN foreign_count > 0 THEN
-            gdpr.export_rows(item.relation, foreign_ones, numbers, item."only", true, false) END;
-        CONTINUE WHEN own_rows IS NULL AND foreign_rows IS NULL;
+        -- rows that the person sees and does not own (gdpr.declare_access)
+        SELECT string_agg(format('EXISTS (SELECT FROM %s p WHERE %s AND gdpr.subject_number(p.gdpr_sealed) = ANY ($1))', p.relation,
+                                 (SELECT string_agg(format('x.%I = p.%I', k.a, k.b), ' AND ') FROM unnest(m.columns, m.parent_columns) AS k(a, b))),
+                          ' OR ' ORDER BY m.columns)
+        INTO access
+        FROM gdpr.mapped_access m JOIN gdpr.mapped_table p ON p.id = m.parent_id
+        WHERE m.table_id = item.id AND p.protected AND portable IS NULL;
+        own_rows := CASE WHEN own_count > 0 THEN gdpr.export_rows(item.relation, own, numbers, item."only",
+            'gdpr.subject_number(x.gdpr_sealed) = ANY ($1)', portable IS NULL) END;
+        seen_rows := CASE WHEN access IS NOT NULL THEN gdpr.export_rows(item.relation, own, numbers, item."only",
+            format('(%s) AND gdpr.subject_number(x.gdpr_sealed) <> ALL ($1)', access), true) END;
+        foreign_rows := CASE WHEN foreign_count > 0 THEN gdpr.export_rows(item.relation, foreign_ones, numbers, item."only",
+            'gdpr.subject_numbers(x.gdpr_sealed) && $1 AND gdpr.subject_number(x.gdpr_sealed) <> ALL ($1)' || coalesce(' AND NOT (' || access || ')', ''), false) END;
+        CONTINUE WHEN own_rows IS NULL AND foreign_rows IS NULL AND seen_rows IS NULL;
         table_ids := table_ids || item.id;
         result := concat(result, CASE WHEN result <> '' THEN E',\n' END, (
             SELECT json_build_object(
                 'name', item.relation::text, 'description', item.description, 'key', item.key_columns,
                 'retention', CASE WHEN item.on_forget = 'keep' THEN json_build_object('ground', item.ground, 'keep_until', item.keep_until) END,
                 'columns', json_agg(json_build_object(
-                    'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'description', col_description(a.attrelid, a.attnum),
+                    'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'description', d.description,
                     'category', k.name, 'special', coalesce(k.special, false), 'inferred', coalesce(c.inferred, false),
-                    'purposes', coalesce((SELECT json_agg(p.name ORDER BY p.name) FROM gdpr.purpose p
-                                          WHERE c.category = ANY (p.categories) AND (p.columns IS NULL OR c.id = ANY (p.columns))), '[]'))
+                    'purposes', CASE WHEN c.id IS NULL THEN '[]' ELSE coalesce((SELECT json_agg(p.name ORDER BY p.name) FROM gdpr.purpose p
+                                          WHERE c.category = ANY (p.categories) AND (p.columns IS NULL OR c.id = ANY (p.columns))), '[]') END)
                     ORDER BY a.attnum),
-                'rows', coalesce(own_rows, '[]'), 'rows_of_others', coalesce(foreign_rows, '[]'))
+                'rows', coalesce(own_rows, '[]'), 'rows_seen', coalesce(seen_rows, '[]'), 'rows_of_others', coalesce(foreign_rows, '[]'))
             FROM pg_attribute a
             LEFT JOIN gdpr.mapped_column c ON c.table_id = item.id AND c.name = a.attname
             LEFT JOIN gdpr.category k ON k.id = c.category
+            -- col_description() would be a query for each column
+            LEFT JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = a.attrelid AND d.objsubid = a.attnum
             WHERE a.attrelid = item.relation AND a.attnum > 0 AND NOT a.attisdropped
               AND (a.attname = ANY (own) OR (foreign_rows IS NOT NULL AND a.attname = ANY (foreign_ones)))));
     END LOOP;
@@ -153,7 +195,7 @@ BEGIN ATOMIC
     "controllers": "dpv:hasDataController", "address": "dpv:hasAddress", "contact": "dpv:hasContact",
     "dpo": "dpv:hasDataProtectionOfficer", "authority": "dpv:hasAuthority",
     "tables": "dpv:hasPersonalData", "rows": {"@id": "rdf:value", "@type": "@json"}, "rows_of_others": {"@id": "rdf:value", "@type": "@json"},
-    "purposes": "dpv:hasPurpose", "article": {"@id": "dpv:hasLegalBasis", "@type": "@id"},
+    "rows_seen": {"@id": "rdf:value", "@type": "@json"}, "purposes": "dpv:hasPurpose", "article": {"@id": "dpv:hasLegalBasis", "@type": "@id"},
     "recipients": {"@id": "dpv:hasRecipient", "@type": "@json"}, "sources": {"@id": "dpv:hasDataSource", "@type": "@json"},
     "consents": {"@id": "dpv:hasConsentStatus", "@type": "@json"}, "rights": "dpv:hasRight"}'::json;
 END;
@@ -324,7 +366,7 @@ BEGIN
     FROM gdpr.export_tables(person, CASE WHEN NOT is_access THEN gdpr.portable_columns(person) END, forgotten) e;
     IF forgotten AND tables::text = '[]' THEN
         RAISE EXCEPTION 'person % was forgotten, and %', person, CASE WHEN is_access THEN 'nothing of it is kept' ELSE 'has nothing to take along' END
-            USING ERRCODE = 'GD003', HINT = format(CASE WHEN is_access THEN 'SELECT * FROM gdpr.erasure WHERE subject = %s tells when and why.'
+            USING ERRCODE = 'GD003', HINT = format(CASE WHEN is_access THEN 'SELECT * FROM gdpr.erasure WHERE subject = %1$s tells when and why. What a hold keeps has a number of its own: gdpr.holds, held_as.'
                                                         ELSE 'What the law requires to be kept, if anything: SELECT gdpr.export(%s).' END, person);
     END IF;
     warnings := gdpr.export_warnings();

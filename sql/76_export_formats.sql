@@ -15,9 +15,9 @@ BEGIN
     RETURN QUERY
     SELECT t.name, k.kind, r.record, c.key, c.value
     -- what reads a whole table is read once, not for each value
-    FROM (SELECT v.value ->> 'name' AS name, v.value -> 'rows' AS own, v.value -> 'rows_of_others' AS others, v.place
+    FROM (SELECT v.value ->> 'name' AS name, v.value -> 'rows' AS own, v.value -> 'rows_seen' AS seen, v.value -> 'rows_of_others' AS others, v.place
           FROM json_array_elements(document -> 'tables') WITH ORDINALITY v(value, place) OFFSET 0) t
-    CROSS JOIN LATERAL (VALUES (1, 'row', t.own), (2, 'row_of_another', t.others)) k(place, kind, records)
+    CROSS JOIN LATERAL (VALUES (1, 'row', t.own), (2, 'row_seen', t.seen), (3, 'row_of_another', t.others)) k(place, kind, records)
     CROSS JOIN LATERAL json_array_elements(k.records) WITH ORDINALITY r(value, record)
     CROSS JOIN LATERAL json_each_text(r.value) WITH ORDINALITY c(key, value, place)
     ORDER BY t.place, k.place, r.record, c.place;
@@ -31,7 +31,7 @@ BEGIN
     SELECT 'warnings', 'information', w.record, 'warning', w.value
     FROM json_array_elements_text(document -> 'warnings') WITH ORDINALITY w(value, record) ORDER BY w.record;
 END $$;
-COMMENT ON FUNCTION gdpr.export_cells(json) IS 'every value of an export, in order; kind: row, row_of_another (a row of somebody else with values of the person), information';
+COMMENT ON FUNCTION gdpr.export_cells(json) IS 'every value of an export, in order; kind: row, row_seen (of somebody else, and seen by the person), row_of_another (of somebody else, with values of the person), information';
 REVOKE ALL ON FUNCTION gdpr.export_cells(json) FROM PUBLIC;
 
 -- CSV (RFC 4180) ---------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ BEGIN
     LOOP
         -- a name that every file system takes
         name := ltrim(regexp_replace(file.part, '[^[:alnum:]_.-]', '_', 'g'), '.-')
-            || CASE file.kind WHEN 'row_of_another' THEN '-in-rows-of-others' WHEN 'information' THEN '-information' ELSE '' END;
+            || CASE file.kind WHEN 'row_seen' THEN '-seen' WHEN 'row_of_another' THEN '-in-rows-of-others' WHEN 'information' THEN '-information' ELSE '' END;
         WHILE lower(name) = ANY (taken) OR name = '' LOOP
             name := name || '_';
         END LOOP;
@@ -146,7 +146,7 @@ BEGIN
                         (SELECT string_agg(format('<purpose>%s</purpose>', gdpr.escape_markup(u)), '') FROM json_array_elements_text(c -> 'purposes') u),
                         E'</column>\n'), '' ORDER BY n)
              FROM json_array_elements(item -> 'columns') WITH ORDINALITY s(c, n)),
-            E'<rows>\n', parts ->> ((item ->> 'name') || ' row'), E'</rows>\n<rows-of-others>\n',
+            E'<rows>\n', parts ->> ((item ->> 'name') || ' row'), E'</rows>\n<rows-seen>\n', parts ->> ((item ->> 'name') || ' row_seen'), E'</rows-seen>\n<rows-of-others>\n',
             parts ->> ((item ->> 'name') || ' row_of_another'), E'</rows-of-others>\n</table>\n');
     END LOOP;
     FOREACH part IN ARRAY gdpr.export_parts() || '{warnings}'::text[] LOOP
@@ -333,6 +333,8 @@ BEGIN
             CASE WHEN json_array_length(item -> 'rows') > 0 THEN
                 gdpr.html_rows(concat(item ->> 'name', ': ', json_array_length(item -> 'rows'),
                                       CASE json_array_length(item -> 'rows') WHEN 1 THEN ' record' ELSE ' records' END), item -> 'columns', item -> 'rows') END,
+            CASE WHEN json_array_length(item -> 'rows_seen') > 0 THEN
+                gdpr.html_rows(concat(item ->> 'name', ': records of other people that you can see'), item -> 'columns', item -> 'rows_seen') END,
             CASE WHEN json_array_length(item -> 'rows_of_others') > 0 THEN
                 gdpr.html_rows(concat(item ->> 'name', ': what is yours in records of other people'), item -> 'columns', item -> 'rows_of_others') END);
     END LOOP;

@@ -53,7 +53,7 @@ BEGIN
       "type": "array",
       "items": {
         "type": "object",
-        "required": ["name", "description", "key", "retention", "columns", "rows", "rows_of_others"],
+        "required": ["name", "description", "key", "retention", "columns", "rows", "rows_seen", "rows_of_others"],
         "additionalProperties": false,
         "properties": {
           "name": {"type": "string"},
@@ -86,6 +86,7 @@ BEGIN
             }
           },
           "rows": {"type": "array", "items": {"type": "object"}},
+          "rows_seen": {"type": "array", "items": {"type": "object"}},
           "rows_of_others": {"type": "array", "items": {"type": "object"}}
         }
       }
@@ -284,6 +285,7 @@ BEGIN
       </xs:element>
       <xs:element name="column" type="column" maxOccurs="unbounded"/>
       <xs:element name="rows" type="records"/>
+      <xs:element name="rows-seen" type="records"/>
       <xs:element name="rows-of-others" type="records"/>
     </xs:sequence>
     <xs:attribute name="name" type="xs:string" use="required"/>

@@ -45,16 +45,14 @@ append_columns(StringInfo query, Datum *names, int n)
 	int			i;
 
 	for (i = 0; i < n; i++)
-		appendStringInfo(query, "%s%s", i > 0 ? ", " : "",
+		appendStringInfo(query, "%sx.%s", i > 0 ? ", " : "",
 						 quote_identifier(NameStr(*DatumGetName(names[i]))));
 }
 
-/*
- * The rows that belong to the person, or those of others that hold values of
- * it, in the order of their key.  $1: its numbers.
- */
+/* Rows of a table that meet a condition, in the order of their key. */
 static char *
-rows_query(const TableMap *table, ArrayType *columns, bool only, bool others)
+rows_query(const TableMap *table, ArrayType *columns, bool only,
+		   const char *condition)
 {
 	StringInfoData query;
 	Datum	   *names;
@@ -66,20 +64,38 @@ rows_query(const TableMap *table, ArrayType *columns, bool only, bool others)
 	initStringInfo(&query);
 	appendStringInfoString(&query, "SELECT ");
 	append_columns(&query, names, n);
-	appendStringInfo(&query, " FROM %s%s WHERE ", only ? "ONLY " : "",
-					 datamap_relation_name(table->relid));
-	if (others)
-		appendStringInfoString(&query,
-							   "gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.&&) $1"
-							   " AND gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.<>) ALL ($1)");
-	else
-		appendStringInfoString(&query,
-							   "gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) ANY ($1)");
+	appendStringInfo(&query, " FROM %s%s x WHERE %s", only ? "ONLY " : "",
+					 datamap_relation_name(table->relid), condition);
 	for (i = 0; i < table->nkeys; i++)
-		appendStringInfo(&query, "%s%s", i > 0 ? ", " : " ORDER BY ",
+		appendStringInfo(&query, "%sx.%s", i > 0 ? ", " : " ORDER BY ",
 						 quote_identifier(get_attname(table->relid,
 													  table->keys[i], false)));
 	return query.data;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+set_numbers(PolicyExport *export, ArrayType *numbers)
+{
+	Size		size;
+
+	if (ARR_NDIM(numbers) != 1 || ARR_DIMS(numbers)[0] < 1 || ARR_HASNULL(numbers))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there are no numbers")));
+	export->count = ARR_DIMS(numbers)[0];
+	size = sizeof(uint64) * export->count;
+	export->numbers = memcpy(palloc(size), ARR_DATA_PTR(numbers), size);
+	qsort(unconstify(uint64 *, export->numbers), export->count, sizeof(uint64),
+		  compare_numbers);
 }
 
 /* One row, as PostgreSQL writes it in JSON. */
@@ -163,13 +179,14 @@ exported_table(Oid relid)
 }
 
 /*
- * gdpr.export_rows(relation, columns, numbers, only, others, masks) RETURNS json
+ * gdpr.export_rows(relation, columns, numbers, only, condition, masks) RETURNS json
  *
- * An array of the person's rows in a protected table, or of rows of others
- * that hold values of it, as objects of these columns; NULL: there are none.
- * numbers: the person's, its own first.  only: not those of its parts.  masks:
- * values of others are masked, else NULL.  As the table's owner, whom its
- * policies do not concern.  ERRCODE_GDPR_DAMAGED.
+ * An array of the rows x of a protected table that meet a condition, in which
+ * $1 is numbers, as objects of these columns; NULL: there are none.  Of values,
+ * those that are sealed under one of the numbers: the person's, and those of
+ * rows that it owns with others; other values are masked (masks), else NULL.
+ * only: not those of its parts.  As the table's owner, whom its policies do not
+ * concern.  ERRCODE_GDPR_DAMAGED.
  */
 Datum
 gdpr_export_rows(PG_FUNCTION_ARGS)
@@ -190,16 +207,15 @@ gdpr_export_rows(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("an argument is NULL")));
 	table = exported_table(PG_GETARG_OID(0));
-	numbers = PG_GETARG_ARRAYTYPE_P(2);
-	if (ARR_NDIM(numbers) != 1 || ARR_DIMS(numbers)[0] < 1 || ARR_HASNULL(numbers) ||
-		ARR_NDIM(PG_GETARG_ARRAYTYPE_P(1)) != 1 || ARR_HASNULL(PG_GETARG_ARRAYTYPE_P(1)))
+	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(1)) != 1 || ARR_HASNULL(PG_GETARG_ARRAYTYPE_P(1)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there are no columns or numbers")));
-	export.person = alias_person((uint64) *(int64 *) ARR_DATA_PTR(numbers));
+				 errmsg("there are no columns")));
+	numbers = PG_GETARG_ARRAYTYPE_P(2);
+	set_numbers(&export, numbers);
 	export.masks = PG_GETARG_BOOL(5);
 	query = rows_query(table, PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_BOOL(3),
-					   PG_GETARG_BOOL(4));
+					   text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	initStringInfo(&rows);
 
 	SPI_connect();
@@ -230,13 +246,16 @@ gdpr_export_changes(PG_FUNCTION_ARGS)
 {
 	PolicyExport export = {.caller = GetOuterUserId(),.depth = statement_depth()};
 	PolicyExport before;
+	uint64		person;
 	Datum		result = (Datum) 0;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("subject is NULL")));
-	export.person = alias_person((uint64) PG_GETARG_INT64(0));
+	person = alias_person((uint64) PG_GETARG_INT64(0));
+	export.numbers = &person;
+	export.count = 1;
 	before = policy_set_export(export);
 	PG_TRY();
 	{

@@ -65,7 +65,7 @@ static uint64 uses = 0;
 static uint64 memberships = 1;
 static StandingMemo *restricted_memo = NULL;
 static uint64 restricted_statement = 0;
-static PolicyExport export = {0, false, InvalidOid, 0};
+static PolicyExport export = {NULL, 0, false, InvalidOid, 0};
 
 static void
 membership_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -457,14 +457,32 @@ policy_set_export(PolicyExport new_export)
 const PolicyExport *
 policy_export(void)
 {
-	return export.person != 0 && export.depth == statement_depth() ?
+	return export.numbers != NULL && export.depth == statement_depth() ?
 		&export : NULL;
+}
+
+static bool
+is_exported(uint64 number)
+{
+	int			low = 0;
+	int			high = export.count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (export.numbers[middle] < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < export.count && export.numbers[low] == number;
 }
 
 PolicyDecision
 policy_decide_export(uint64 number)
 {
-	if (number == export.person || alias_person(number) == export.person)
+	if (is_exported(number) || is_exported(alias_person(number)))
 		return POLICY_REVEAL;
 	return export.masks ? POLICY_MASK : POLICY_HIDE;
 }

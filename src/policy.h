@@ -100,11 +100,13 @@ extern bool policy_may_restore(const TableMap *table);
 /*
  * An export of a person (Art. 15, 20) is a ground of its own: no purpose is
  * asked for, and no restriction is in its way.  What is sealed under a number
- * of the person is revealed, and nothing else.
+ * of the person is revealed, and nothing else; rows that it owns together with
+ * others have numbers of their own.
  */
 typedef struct PolicyExport
 {
-	uint64		person;			/* 0: there is no export */
+	const uint64 *numbers;		/* ascending; NULL: there is no export */
+	int			count;
 	bool		masks;			/* others' values are masked; else hidden */
 	Oid			caller;			/* who exports */
 	int			depth;			/* statement_depth() in the query that reads; those

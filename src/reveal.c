@@ -117,8 +117,8 @@ show(PolicyQuestion *question, PolicyDecision decision, ColumnMap *column,
  * is what it was sealed under.
  */
 static Datum
-show_exported(const PolicyExport *export, ColumnMap *column, const uint8 *buf,
-			  size_t len, const uint8 *rowkey, size_t rowkeylen, bool *isnull)
+show_exported(ColumnMap *column, const uint8 *buf, size_t len,
+			  const uint8 *rowkey, size_t rowkeylen, bool *isnull)
 {
 	PolicyDecision decision =
 		policy_decide_export(sealed_column_person(buf, len, column->via,
@@ -131,7 +131,7 @@ show_exported(const PolicyExport *export, ColumnMap *column, const uint8 *buf,
 		row_open_value(column, buf, len, rowkey, rowkeylen, &value, isnull,
 					   &number) != ROW_FOUND)
 		return (Datum) 0;
-	audit_touch(column->table, column, opened_person(number, export->person),
+	audit_touch(column->table, column, opened_person(number, 0),
 				decision == POLICY_REVEAL ? AUDIT_EXPORT : AUDIT_MASK, "");
 	if (decision == POLICY_MASK && !*isnull)
 		value = mask_value(column, value, isnull);
@@ -143,15 +143,13 @@ reveal_shown(PolicyQuestion *question, ColumnMap *column, const uint8 *buf,
 			 size_t len, const uint8 *rowkey, size_t rowkeylen, RevealHow how,
 			 bool *isnull)
 {
-	const PolicyExport *export = policy_export();
 	PolicyDecision decision;
 	uint64		person;
 	uint64		number;
 	Datum		value;
 
-	if (unlikely(export != NULL))
-		return show_exported(export, column, buf, len, rowkey, rowkeylen,
-							 isnull);
+	if (unlikely(policy_export() != NULL))
+		return show_exported(column, buf, len, rowkey, rowkeylen, isnull);
 	*isnull = true;
 	/* EXCLUDED is own input unless the row came with an envelope */
 	if (how == REVEAL_OWN_INPUT && !row_is_input(column, buf, len))

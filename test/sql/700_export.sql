@@ -79,7 +79,7 @@ SET ROLE ex_guest;
 SELECT gdpr.export(:ann);
 SELECT * FROM gdpr.export_files(:ann);
 SELECT gdpr.export_document(:ann, 'A15', false);
-SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', ARRAY[:ann], false, false, true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', ARRAY[:ann], false, 'true', true);
 SELECT * FROM gdpr.export_changes(:ann);
 SELECT gdpr.import_export('{}');
 RESET ROLE;
@@ -109,14 +109,17 @@ SET gdpr.physical = on;
 SELECT gdpr.export(:ann);
 RESET gdpr.physical;
 RESET ROLE;
-SELECT gdpr.export_rows(NULL, '{id}', ARRAY[:ann], false, false, true);
-SELECT gdpr.export_rows('pg_class', '{relname}', ARRAY[:ann], false, false, true);
-SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', '{}', false, false, true);
-SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', ARRAY[[NULL::bigint]], false, false, true);
-SELECT gdpr.export_rows('"Odd ""schema".person', '{}', ARRAY[:ann], false, false, true);
-SELECT gdpr.export_rows('"Odd ""schema".person', '{nothing}', ARRAY[:ann], false, false, true);
+SELECT gdpr.export_rows(NULL, '{id}', ARRAY[:ann], false, 'true', true);
+SELECT gdpr.export_rows('pg_class', '{relname}', ARRAY[:ann], false, 'true', true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', '{}', false, 'true', true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{id}', ARRAY[[NULL::bigint]], false, 'true', true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{}', ARRAY[:ann], false, 'true', true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{nothing}', ARRAY[:ann], false, 'true', true);
+-- whatever rows are asked for, only the person's values are opened
+SELECT gdpr.export_rows('"Odd ""schema".person', '{id,email,phone}', ARRAY[:ann], false, 'true', true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{id,email,phone}', ARRAY[:ann], false, 'true', false);
 -- what is prepared of a column is not SQL
-SELECT gdpr.export_rows('"Odd ""schema".person', '{"id FROM pg_authid --"}', ARRAY[:ann], false, false, true);
+SELECT gdpr.export_rows('"Odd ""schema".person', '{"id FROM pg_authid --"}', ARRAY[:ann], false, 'true', true);
 
 -- Everything: an officer sees nothing without a purpose, and exports all the same ---------------------------
 CREATE FUNCTION public.rows_in(document jsonb, OUT "table" text, OUT rows text, OUT rows_of_others text) RETURNS SETOF record LANGUAGE sql AS $$
@@ -357,12 +360,46 @@ CALL gdpr.protect('public.ticket');
 SELECT json_array_length(t -> 'rows') AS "all" FROM json_array_elements(gdpr.export(:ann)::json -> 'tables') t WHERE t ->> 'name' = 'public.ticket';
 DROP TABLE public.ticket;
 
+-- Rows with several owners, rows that are seen, rows that are held ------------------------------------------------
+CREATE SCHEMA conf;
+CREATE TABLE conf.paper (id integer PRIMARY KEY, title text, pages integer);
+CREATE TABLE conf.author (paper integer REFERENCES conf.paper, person integer REFERENCES "Odd ""schema".person, affiliation text, PRIMARY KEY (paper, person));
+CREATE TABLE conf.figure (id integer PRIMARY KEY, paper integer REFERENCES conf.paper, caption text);
+CREATE TABLE conf.letter (id integer PRIMARY KEY, sender integer REFERENCES "Odd ""schema".person, recipient integer REFERENCES "Odd ""schema".person, body text, greeting text, paper text);
+ALTER TABLE conf.letter OWNER TO ex_owner; GRANT USAGE ON SCHEMA conf TO ex_owner;
+INSERT INTO conf.paper SELECT i, 'Title ' || i, i FROM generate_series(1, 3) i;
+INSERT INTO conf.author VALUES (1, 1, 'of Ann'), (1, 2, 'of Ben'), (2, 2, 'of Ben'), (3, 1, 'of Ann');
+INSERT INTO conf.figure SELECT i, i, 'Caption ' || i FROM generate_series(1, 3) i;
+INSERT INTO conf.letter VALUES (1, 1, 2, 'Ann to Ben', 'Dear Ben', 'white'), (2, 2, 1, 'Ben to Ann', 'Dear Ann', 'blue'), (3, 2, 3, 'Ben to Cas', 'Dear Cas', 'red');
+DO $$ BEGIN
+    PERFORM gdpr.declare_table('conf.author', via => 'person'), gdpr.declare_column('conf.author', 'affiliation', 'identity');
+    PERFORM gdpr.declare_table('conf.paper', owned_through => 'conf.author'), gdpr.declare_column('conf.paper', 'title', 'private');
+    PERFORM gdpr.declare_table('conf.figure', via => 'paper'), gdpr.declare_column('conf.figure', 'caption', 'private');
+    PERFORM gdpr.declare_table('conf.letter', via => 'sender'), gdpr.declare_column('conf.letter', 'body', 'private', mask => 'text'),
+            gdpr.declare_column('conf.letter', 'greeting', 'private', subject_via => 'recipient');
+    PERFORM gdpr.declare_access('conf.letter', via => 'recipient');
+    PERFORM gdpr.protect_now(('conf.' || t)::regclass) FROM unnest('{paper,author,figure,letter}'::text[]) t;
+END $$;
+SET ROLE ex_officer;
+SELECT t ->> 'name' AS "table", t -> 'rows' AS rows, t -> 'rows_seen' AS seen, t -> 'rows_of_others' AS of_others
+FROM (SELECT n.id, gdpr.export(n.number)::jsonb AS e FROM number n WHERE n.id < 3) d, jsonb_array_elements(d.e -> 'tables') t WHERE t ->> 'name' LIKE 'conf.%' ORDER BY d.id, 1;
+SELECT c.kind, c.part, c.record, c.field, c.value FROM (SELECT string_to_array(l, ',') AS f FROM string_to_table(gdpr.export(:ann, 'csv'), E'\r\n') l) s, LATERAL (SELECT f[2] AS kind, f[1] AS part, f[3] AS record, f[4] AS field, f[5] AS value) c WHERE c.kind = 'row_seen';
+SELECT name FROM gdpr.export_files(:ann) WHERE name LIKE 'conf.%';
+SELECT gdpr.export(:ann, 'html') LIKE '%records of other people that you can see%' AS html;
+SELECT t ->> 'name' AS "table", t -> 'rows_seen' AS seen FROM jsonb_array_elements(gdpr.export(:ann, right => 'A20')::jsonb -> 'tables') t WHERE t ->> 'name' LIKE 'conf.%' ORDER BY 1;
+RESET ROLE;
+SELECT gdpr.hold(:cas, 'lawsuit', now() + interval '1 year', relations => '{conf.letter,"\"Odd \"\"schema\".call"}') IS NOT NULL AS held;
+
 -- The forgotten: what the law keeps ---------------------------------------------------------------------------
 SELECT gdpr.forget(:ben, 'request') IS NOT NULL AS forgotten, gdpr.forget(:cas, 'request') IS NOT NULL AS also;
 SET ROLE ex_officer;
 SELECT gdpr.export(:ben) AS document \gset
 SELECT :'document'::jsonb -> 'subject' ->> 'forgotten' AS forgotten, (SELECT string_agg(concat_ws(' ', t ->> 'name', t -> 'retention', t -> 'rows'), E'\n') FROM jsonb_array_elements(:'document'::jsonb -> 'tables') t) AS kept;
 SELECT gdpr.export(:ben, 'html') LIKE '%You were forgotten%' AS html;
+RESET ROLE;
+SELECT held_as FROM gdpr.holds WHERE subject = :cas \gset
+SET ROLE ex_officer;
+SELECT t ->> 'name' AS "table", t -> 'rows' AS rows FROM jsonb_array_elements(gdpr.export(:held_as)::jsonb -> 'tables') t;
 SELECT gdpr.export(:cas);
 SELECT gdpr.export(:ben, right => 'A20');
 \set VERBOSITY sqlstate
