@@ -14,17 +14,19 @@ CREATE FUNCTION gdpr.export_cells(document json, OUT part text, OUT kind text, O
 BEGIN
     RETURN QUERY
     SELECT t.name, k.kind, r.record, c.key, c.value
-    -- what reads a whole table is read once, not for each value
-    FROM (SELECT v.value ->> 'name' AS name, v.value -> 'rows' AS own, v.value -> 'rows_seen' AS seen, v.value -> 'rows_of_others' AS others, v.place
-          FROM json_array_elements(document -> 'tables') WITH ORDINALITY v(value, place) OFFSET 0) t
-    CROSS JOIN LATERAL (VALUES (1, 'row', t.own), (2, 'row_seen', t.seen), (3, 'row_of_another', t.others)) k(place, kind, records)
+    -- a table is read once, not for each value
+    FROM (SELECT x.*, v.place
+          FROM json_array_elements(document -> 'tables') WITH ORDINALITY v(value, place),
+               json_to_record(v.value) x(name text, rows json, rows_seen json, rows_of_others json) OFFSET 0) t
+    CROSS JOIN LATERAL (VALUES (1, 'row', t.rows), (2, 'row_seen', t.rows_seen), (3, 'row_of_another', t.rows_of_others)) k(place, kind, records)
     CROSS JOIN LATERAL json_array_elements(k.records) WITH ORDINALITY r(value, record)
     CROSS JOIN LATERAL json_each_text(r.value) WITH ORDINALITY c(key, value, place)
     ORDER BY t.place, k.place, r.record, c.place;
     RETURN QUERY
     SELECT p.name, 'information', r.record, c.key, c.value
-    FROM unnest(gdpr.export_parts()) WITH ORDINALITY p(name, place)
-    CROSS JOIN LATERAL json_array_elements(document -> p.name) WITH ORDINALITY r(value, record)
+    FROM (SELECT u.name, u.place, m.value
+          FROM json_each(document) m JOIN unnest(gdpr.export_parts()) WITH ORDINALITY u(name, place) ON u.name = m.key OFFSET 0) p
+    CROSS JOIN LATERAL json_array_elements(p.value) WITH ORDINALITY r(value, record)
     CROSS JOIN LATERAL json_each_text(r.value) WITH ORDINALITY c(key, value, place)
     ORDER BY p.place, r.record, c.place;
     RETURN QUERY
@@ -117,7 +119,7 @@ REVOKE ALL ON FUNCTION gdpr.xml_value(text, text) FROM PUBLIC;
 CREATE FUNCTION gdpr.export_xml(document json) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    item json;
+    item record;
     records text;
     -- of all parts at once, since reading the document takes longer than what follows
     parts jsonb := coalesce((
@@ -132,12 +134,12 @@ DECLARE
 BEGIN
     result := format(E'<?xml version="1.0" encoding="UTF-8"?>\n<export xmlns="urn:gdpr:export:1" version="1" right="%s" created="%s" subject="%s" forgotten="%s">\n',
                      split_part(document ->> 'right', ':', 2), document ->> 'created', document -> 'subject' ->> 'number', document -> 'subject' ->> 'forgotten');
-    FOR item IN SELECT json_array_elements(document -> 'tables') LOOP
-        result := concat(result, format('<table name="%s"', gdpr.escape_markup(item ->> 'name')),
-            ' description="' || gdpr.escape_markup(item ->> 'description') || '"', E'>\n',
-            CASE WHEN json_typeof(item -> 'retention') = 'object' THEN
-                format(E'<retention ground="%s"%s/>\n', gdpr.escape_markup(item -> 'retention' ->> 'ground'),
-                       ' until="' || gdpr.escape_markup(item -> 'retention' ->> 'keep_until') || '"') END,
+    FOR item IN SELECT x.* FROM json_array_elements(document -> 'tables') v, json_to_record(v) x(name text, description text, retention json, columns json) LOOP
+        result := concat(result, format('<table name="%s"', gdpr.escape_markup(item.name)),
+            ' description="' || gdpr.escape_markup(item.description) || '"', E'>\n',
+            CASE WHEN json_typeof(item.retention) = 'object' THEN
+                format(E'<retention ground="%s"%s/>\n', gdpr.escape_markup(item.retention ->> 'ground'),
+                       ' until="' || gdpr.escape_markup(item.retention ->> 'keep_until') || '"') END,
             (SELECT string_agg(concat(
                         format('<column name="%s" type="%s"', gdpr.escape_markup(c ->> 'name'), gdpr.escape_markup(c ->> 'type')),
                         ' category="' || gdpr.escape_markup(c ->> 'category') || '"',
@@ -145,9 +147,9 @@ BEGIN
                         ' description="' || gdpr.escape_markup(c ->> 'description') || '"', '>',
                         (SELECT string_agg(format('<purpose>%s</purpose>', gdpr.escape_markup(u)), '') FROM json_array_elements_text(c -> 'purposes') u),
                         E'</column>\n'), '' ORDER BY n)
-             FROM json_array_elements(item -> 'columns') WITH ORDINALITY s(c, n)),
-            E'<rows>\n', parts ->> ((item ->> 'name') || ' row'), E'</rows>\n<rows-seen>\n', parts ->> ((item ->> 'name') || ' row_seen'), E'</rows-seen>\n<rows-of-others>\n',
-            parts ->> ((item ->> 'name') || ' row_of_another'), E'</rows-of-others>\n</table>\n');
+             FROM json_array_elements(item.columns) WITH ORDINALITY s(c, n)),
+            E'<rows>\n', parts ->> (item.name || ' row'), E'</rows>\n<rows-seen>\n', parts ->> (item.name || ' row_seen'), E'</rows-seen>\n<rows-of-others>\n',
+            parts ->> (item.name || ' row_of_another'), E'</rows-of-others>\n</table>\n');
     END LOOP;
     FOREACH part IN ARRAY gdpr.export_parts() || '{warnings}'::text[] LOOP
         records := parts ->> (part || ' information');
@@ -323,20 +325,21 @@ REVOKE ALL ON FUNCTION gdpr.html_accesses(json) FROM PUBLIC;
 CREATE FUNCTION gdpr.html_tables(document json) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    item json;
+    item record;
     result text := '';
 BEGIN
-    FOR item IN SELECT json_array_elements(document -> 'tables') LOOP
-        result := concat(result, '<h3>', gdpr.escape_markup(coalesce(item ->> 'description', item ->> 'name')), E'</h3>\n',
-            CASE WHEN json_typeof(item -> 'retention') = 'object' THEN concat('<p>We have to keep this: ', gdpr.escape_markup(item -> 'retention' ->> 'ground'),
-                ', until ' || gdpr.escape_markup(item -> 'retention' ->> 'keep_until'), E'.</p>\n') END,
-            CASE WHEN json_array_length(item -> 'rows') > 0 THEN
-                gdpr.html_rows(concat(item ->> 'name', ': ', json_array_length(item -> 'rows'),
-                                      CASE json_array_length(item -> 'rows') WHEN 1 THEN ' record' ELSE ' records' END), item -> 'columns', item -> 'rows') END,
-            CASE WHEN json_array_length(item -> 'rows_seen') > 0 THEN
-                gdpr.html_rows(concat(item ->> 'name', ': records of other people that you can see'), item -> 'columns', item -> 'rows_seen') END,
-            CASE WHEN json_array_length(item -> 'rows_of_others') > 0 THEN
-                gdpr.html_rows(concat(item ->> 'name', ': what is yours in records of other people'), item -> 'columns', item -> 'rows_of_others') END);
+    FOR item IN SELECT x.* FROM json_array_elements(document -> 'tables') v,
+                    json_to_record(v) x(name text, description text, retention json, columns json, rows json, rows_seen json, rows_of_others json) LOOP
+        result := concat(result, '<h3>', gdpr.escape_markup(coalesce(item.description, item.name)), E'</h3>\n',
+            CASE WHEN json_typeof(item.retention) = 'object' THEN concat('<p>We have to keep this: ', gdpr.escape_markup(item.retention ->> 'ground'),
+                ', until ' || gdpr.escape_markup(item.retention ->> 'keep_until'), E'.</p>\n') END,
+            CASE WHEN json_array_length(item.rows) > 0 THEN
+                gdpr.html_rows(concat(item.name, ': ', json_array_length(item.rows),
+                                      CASE json_array_length(item.rows) WHEN 1 THEN ' record' ELSE ' records' END), item.columns, item.rows) END,
+            CASE WHEN json_array_length(item.rows_seen) > 0 THEN
+                gdpr.html_rows(concat(item.name, ': records of other people that you can see'), item.columns, item.rows_seen) END,
+            CASE WHEN json_array_length(item.rows_of_others) > 0 THEN
+                gdpr.html_rows(concat(item.name, ': what is yours in records of other people'), item.columns, item.rows_of_others) END);
     END LOOP;
     RETURN result;
 END $$;
