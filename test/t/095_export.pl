@@ -278,11 +278,11 @@ for my $id (1, 2)
 	my $export = export($id, 'json', 'A15');
 	append_to_file("$files/$id.json", do { utf8::encode($export); $export });
 }
-is($node->safe_psql('other', qq{
+is(join(' ', sort split /\n/, $node->safe_psql('other', qq{
 \\set file `cat $files/2.json`
 INSERT INTO crm.person (id, name) VALUES (3, 'there');
 SELECT * FROM gdpr.import_export(:'file'::json);
-}), "crm.person|1\ncrm.message|1\ncrm.invoice|1\ncrm.comment|1\ncrm.orders|2\ncrm.order_line|2", 'one statement loads an export');
+})), "crm.comment|1 crm.invoice|1 crm.message|1 crm.order_line|2 crm.orders|2 crm.person|1", 'one statement loads an export');
 $node->safe_psql('other', q{CREATE TABLE number AS SELECT id, gdpr.subject('crm.person', id::text) AS subject FROM crm.person});
 {
 	my %rows = map { $_->{name} => $_->{rows} } @{ document(2, 'json', 'A15')->{tables} };
