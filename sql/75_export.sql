@@ -150,6 +150,10 @@ BEGIN
         INTO access
         FROM gdpr.mapped_access m JOIN gdpr.mapped_table p ON p.id = m.parent_id
         WHERE m.table_id = item.id AND p.protected AND portable IS NULL;
+        IF access IS NOT NULL THEN
+            PERFORM gdpr.assert_same_owner(item.relation, p.relation)
+            FROM gdpr.mapped_access m JOIN gdpr.mapped_table p ON p.id = m.parent_id WHERE m.table_id = item.id AND p.protected;
+        END IF;
         own_rows := CASE WHEN own_count > 0 THEN gdpr.export_rows(item.relation, own, numbers, item."only",
             'gdpr.subject_number(x.gdpr_sealed) = ANY ($1)', portable IS NULL) END;
         seen_rows := CASE WHEN access IS NOT NULL THEN gdpr.export_rows(item.relation, own, numbers, item."only",
