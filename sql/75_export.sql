@@ -113,7 +113,7 @@ REVOKE ALL ON FUNCTION gdpr.owned_numbers(bigint[]) FROM PUBLIC;
 CREATE FUNCTION gdpr.export_tables(person bigint, portable integer[], kept_only boolean, OUT tables json, OUT table_ids integer[]) RETURNS record
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    numbers bigint[] := gdpr.owned_numbers(person || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = person ORDER BY a.number));
+    numbers bigint[] := gdpr.owned_numbers(gdpr.numbers_of(person));
     item record;
     own name[];
     own_count bigint;
@@ -232,7 +232,7 @@ BEGIN
                    'direct_marketing', p.direct_marketing, 'profiling', p.profiling, 'retention', p.retention, 'controller', p.controller)
                    ORDER BY p.name)
         FROM gdpr.purposes_of(person) o JOIN gdpr.purpose p ON p.name = o.purpose
-        WHERE EXISTS (SELECT FROM gdpr.consent_event e WHERE e.subject = person AND e.purpose_id = p.id)
+        WHERE EXISTS (SELECT FROM gdpr.consent_event e WHERE e.subject = ANY (gdpr.numbers_of(person)) AND e.purpose_id = p.id)
            OR EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = ANY (table_ids)
                       AND c.category = ANY (p.categories) AND (p.columns IS NULL OR c.id = ANY (p.columns)))), '[]');
 END $$;
@@ -344,9 +344,10 @@ CREATE FUNCTION gdpr.export_document(subject bigint, "right" text, name_staff bo
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET bytea_output = 'hex' SET extra_float_digits = 1 AS $$
 DECLARE
-    person bigint := gdpr.assert_subject(subject);
+    person bigint := gdpr.person(gdpr.assert_subject(subject));
     is_access boolean := "right" = 'A15';
     forgotten boolean := false;
+    key bigint;
     tables json;
     table_ids integer[];
     warnings text[];
@@ -359,8 +360,10 @@ BEGIN
         RAISE EXCEPTION 'right is "%"', "right"
             USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''A15'' (access: everything) or ''A20'' (portability: what the person may take along).';
     END IF;
-    -- as forget() has it: no half of a person that is forgotten meanwhile
-    PERFORM pg_advisory_xact_lock_shared(1734635634, hashint8(person));
+    -- as lock_persons() has it, in its order: no half of a person that is forgotten or merged meanwhile
+    FOR key IN SELECT DISTINCT hashint8(n) FROM unnest(gdpr.numbers_of(person)) n ORDER BY 1 LOOP
+        PERFORM pg_advisory_xact_lock_shared(1734635634, key::integer);
+    END LOOP;
     BEGIN
         PERFORM gdpr.living_subject(person);
     EXCEPTION WHEN SQLSTATE 'GD003' THEN

@@ -246,16 +246,16 @@ gdpr_export_changes(PG_FUNCTION_ARGS)
 {
 	PolicyExport export = {.caller = GetOuterUserId(),.depth = statement_depth()};
 	PolicyExport before;
-	uint64		person;
+	uint64	   *numbers;
 	Datum		result = (Datum) 0;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("subject is NULL")));
-	person = alias_person((uint64) PG_GETARG_INT64(0));
-	export.numbers = &person;
-	export.count = 1;
+	export.count = alias_merged(alias_person((uint64) PG_GETARG_INT64(0)), &numbers);
+	qsort(numbers, export.count, sizeof(uint64), compare_numbers);
+	export.numbers = numbers;
 	before = policy_set_export(export);
 	PG_TRY();
 	{

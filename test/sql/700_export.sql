@@ -360,6 +360,23 @@ CALL gdpr.protect('public.ticket');
 SELECT json_array_length(t -> 'rows') AS "all" FROM json_array_elements(gdpr.export(:ann)::json -> 'tables') t WHERE t ->> 'name' = 'public.ticket';
 DROP TABLE public.ticket;
 
+-- Persons who were merged are one -------------------------------------------------------------------------------
+SET ROLE ex_owner; SET gdpr.purpose = 'all';
+INSERT INTO "Odd ""schema".person (id, "full name, <i>") VALUES (4, 'Ann again');
+RESET ROLE; RESET gdpr.purpose;
+SELECT gdpr.subject('"Odd ""schema".person', '4') AS again \gset
+SELECT gdpr.merge_subjects(:ann, :again, 'the same') IS NOT NULL AS merged;
+SET ROLE ex_officer;
+SELECT r ->> 'id' AS id, r ->> 'full name, <i>' AS name, r ->> 'email' AS email FROM jsonb_array_elements(gdpr.export(:again)::jsonb -> 'tables') t, jsonb_array_elements(t -> 'rows') r WHERE t ->> 'name' LIKE '%.person';
+SELECT gdpr.export(:again)::jsonb -> 'subject' = gdpr.export(:ann)::jsonb -> 'subject' AS same_person, jsonb_array_length(gdpr.export(:again)::jsonb -> 'sources') AS sources,
+       jsonb_array_length(gdpr.export(:again)::jsonb -> 'changes') AS changes;
+RESET ROLE;
+SELECT gdpr.unmerge_subjects(:again, 'a mistake') IS NOT NULL AS separated;
+SET ROLE ex_officer;
+SELECT r ->> 'id' AS id FROM jsonb_array_elements(gdpr.export(:again)::jsonb -> 'tables') t, jsonb_array_elements(t -> 'rows') r WHERE t ->> 'name' LIKE '%.person';
+SELECT r ->> 'id' AS id FROM jsonb_array_elements(gdpr.export(:ann)::jsonb -> 'tables') t, jsonb_array_elements(t -> 'rows') r WHERE t ->> 'name' LIKE '%.person';
+RESET ROLE;
+
 -- Rows with several owners, rows that are seen, rows that are held ------------------------------------------------
 CREATE SCHEMA conf;
 CREATE TABLE conf.paper (id integer PRIMARY KEY, title text, pages integer);
