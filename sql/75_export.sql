@@ -241,18 +241,12 @@ REVOKE ALL ON FUNCTION gdpr.export_purposes(bigint, integer[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.export_recipients(person bigint) RETURNS json
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    result json;
 BEGIN
-    IF EXISTS (SELECT FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-               JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-               WHERE p.oid = to_regprocedure('gdpr.disclosures_of(bigint)') AND e.extname = 'gdpr') THEN
-        EXECUTE $q$SELECT json_agg(json_build_object(
-                'recipient', d.recipient, 'categories', d.categories, 'purpose', d.purpose, 'ground', d.ground, 'country', d.country,
-                'safeguard', d.safeguard, 'disclosed_at', d.disclosed_at) ORDER BY d.disclosed_at, d.recipient)
-            FROM gdpr.disclosures_of($1) d$q$ INTO result USING person;
-    END IF;
-    RETURN coalesce(result, '[]');
+    RETURN coalesce((
+        SELECT json_agg(json_build_object(
+                   'recipient', d.recipient, 'categories', d.categories, 'purpose', d.purpose, 'ground', d.ground, 'country', d.country,
+                   'safeguard', d.safeguard, 'disclosed_at', d.disclosed_at) ORDER BY d.disclosed_at, d.recipient)
+        FROM gdpr.disclosures_of(person) d), '[]');
 END $$;
 COMMENT ON FUNCTION gdpr.export_recipients(bigint) IS 'who received data of a person, as exports have it';
 REVOKE ALL ON FUNCTION gdpr.export_recipients(bigint) FROM PUBLIC;

@@ -272,10 +272,12 @@ SELECT t -> 'retention' AS retention, c AS "column" FROM jsonb_array_elements(:'
 WHERE t ->> 'name' LIKE '%invoice' OR c ->> 'name' IN ('email', 'score');
 SELECT t ->> 'description' AS description, t -> 'key' AS key FROM jsonb_array_elements(:'document'::jsonb -> 'tables') t;
 SELECT position('Pietersen' IN :'document') = 0 AS no_name, position('Pietersen' IN gdpr.export(:ann, name_staff => true)) > 0 AS name_if_asked;
--- what others planted where recipients will be
-CREATE FUNCTION public.disclosures_of(bigint) RETURNS TABLE (recipient text) LANGUAGE sql AS $$ SELECT 'planted' $$;
-SELECT gdpr.export(:ann)::jsonb -> 'recipients' AS recipients;
-DROP FUNCTION public.disclosures_of(bigint);
+SELECT gdpr.add_recipient('Parcels <NL>', country => 'NL', contract => 'c', purposes => '{shop}', role => 'processor') IS NOT NULL AS added,
+       gdpr.disclose(:ann, 'Parcels <NL>', categories => '{contact}', purpose => 'shop') IS NOT NULL AS disclosed;
+SET ROLE ex_officer;
+SELECT r - 'disclosed_at' AS recipient FROM jsonb_array_elements(gdpr.export(:ann)::jsonb -> 'recipients') r;
+SELECT gdpr.export(:ann, 'html') LIKE '%Parcels &lt;NL&gt;%' AS on_page;
+RESET ROLE;
 -- The audit trail ----------------------------------------------------------------------------------------------
 SET ROLE ex_officer; SET gdpr.actor = 'the officer'; SET gdpr.purpose = 'unknown';
 SELECT length(gdpr.export(:ben, right => 'A15')) > 0 AS exported;
