@@ -125,7 +125,7 @@ DECLARE
     seen_rows json;
     result text := '';
 BEGIN
-    FOR item IN SELECT e.relation, e."only", t.id, t.key_columns, t.on_forget, t.ground, t.keep_until,
+    FOR item IN SELECT e.relation, e."only", t.relation AS root, t.id, t.key_columns, t.on_forget, t.ground, t.keep_until,
                        obj_description(e.relation, 'pg_class') AS description
                 FROM gdpr.exported_relations() e
                 JOIN gdpr.mapped_relation r ON r.relation = e.relation
@@ -166,6 +166,10 @@ BEGIN
             SELECT json_build_object(
                 'name', item.relation::text, 'description', item.description, 'key', item.key_columns,
                 'retention', CASE WHEN item.on_forget = 'keep' THEN json_build_object('ground', item.ground, 'keep_until', item.keep_until) END,
+                'policies', coalesce((
+                    SELECT json_agg(json_build_object('category', y.category, 'purpose', y.purpose, 'keep', y.keep, 'since', y.since,
+                                                      'action', y.action, 'ground', y.ground) ORDER BY y.policy)
+                    FROM gdpr.retention y WHERE y.relation = item.root AND y.policy <> 0), '[]'),
                 'columns', json_agg(json_build_object(
                     'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'description', d.description,
                     'category', k.name, 'special', coalesce(k.special, false), 'inferred', coalesce(c.inferred, false),

@@ -134,12 +134,16 @@ DECLARE
 BEGIN
     result := format(E'<?xml version="1.0" encoding="UTF-8"?>\n<export xmlns="urn:gdpr:export:1" version="1" right="%s" created="%s" subject="%s" forgotten="%s">\n',
                      split_part(document ->> 'right', ':', 2), document ->> 'created', document -> 'subject' ->> 'number', document -> 'subject' ->> 'forgotten');
-    FOR item IN SELECT x.* FROM json_array_elements(document -> 'tables') v, json_to_record(v) x(name text, description text, retention json, columns json) LOOP
+    FOR item IN SELECT x.* FROM json_array_elements(document -> 'tables') v, json_to_record(v) x(name text, description text, retention json, policies json, columns json) LOOP
         result := concat(result, format('<table name="%s"', gdpr.escape_markup(item.name)),
             ' description="' || gdpr.escape_markup(item.description) || '"', E'>\n',
             CASE WHEN json_typeof(item.retention) = 'object' THEN
                 format(E'<retention ground="%s"%s/>\n', gdpr.escape_markup(item.retention ->> 'ground'),
                        ' until="' || gdpr.escape_markup(item.retention ->> 'keep_until') || '"') END,
+            (SELECT string_agg(concat('<policy',
+                        (SELECT string_agg(format(' %s="%s"', a.key, gdpr.escape_markup(a.value)), '' ORDER BY a.key) FROM json_each_text(y) a WHERE a.value IS NOT NULL),
+                        E'/>\n'), '' ORDER BY n)
+             FROM json_array_elements(item.policies) WITH ORDINALITY s(y, n)),
             (SELECT string_agg(concat(
                         format('<column name="%s" type="%s"', gdpr.escape_markup(c ->> 'name'), gdpr.escape_markup(c ->> 'type')),
                         ' category="' || gdpr.escape_markup(c ->> 'category') || '"',
@@ -323,16 +327,20 @@ COMMENT ON FUNCTION gdpr.html_accesses(json) IS 'the accesses in an export, coun
 REVOKE ALL ON FUNCTION gdpr.html_accesses(json) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.html_tables(document json) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' AS $$
 DECLARE
     item record;
     result text := '';
 BEGIN
     FOR item IN SELECT x.* FROM json_array_elements(document -> 'tables') v,
-                    json_to_record(v) x(name text, description text, retention json, columns json, rows json, rows_seen json, rows_of_others json) LOOP
+                    json_to_record(v) x(name text, description text, retention json, policies json, columns json, rows json, rows_seen json, rows_of_others json) LOOP
         result := concat(result, '<h3>', gdpr.escape_markup(coalesce(item.description, item.name)), E'</h3>\n',
             CASE WHEN json_typeof(item.retention) = 'object' THEN concat('<p>We have to keep this: ', gdpr.escape_markup(item.retention ->> 'ground'),
                 ', until ' || gdpr.escape_markup(item.retention ->> 'keep_until'), E'.</p>\n') END,
+            (SELECT string_agg(concat('<p>We keep ', coalesce('what is of category ' || gdpr.escape_markup(y ->> 'category'), 'this'), ' for ', (y ->> 'keep')::interval, ' since ',
+                        gdpr.escape_markup(y ->> 'since'), ', then we ', gdpr.escape_markup(y ->> 'action'), ' it', ' (' || gdpr.escape_markup(y ->> 'ground') || ')',
+                        E'.</p>\n'), '' ORDER BY n)
+             FROM json_array_elements(item.policies) WITH ORDINALITY s(y, n)),
             CASE WHEN json_array_length(item.rows) > 0 THEN
                 gdpr.html_rows(concat(item.name, ': ', json_array_length(item.rows),
                                       CASE json_array_length(item.rows) WHEN 1 THEN ' record' ELSE ' records' END), item.columns, item.rows) END,

@@ -53,7 +53,7 @@ BEGIN
       "type": "array",
       "items": {
         "type": "object",
-        "required": ["name", "description", "key", "retention", "columns", "rows", "rows_seen", "rows_of_others"],
+        "required": ["name", "description", "key", "retention", "policies", "columns", "rows", "rows_seen", "rows_of_others"],
         "additionalProperties": false,
         "properties": {
           "name": {"type": "string"},
@@ -66,6 +66,22 @@ BEGIN
             "properties": {
               "ground": {"type": "string"},
               "keep_until": {"$ref": "#/$defs/text"}
+            }
+          },
+          "policies": {
+            "type": "array",
+            "items": {
+              "type": "object",
+              "required": ["category", "purpose", "keep", "since", "action", "ground"],
+              "additionalProperties": false,
+              "properties": {
+                "category": {"$ref": "#/$defs/text"},
+                "purpose": {"$ref": "#/$defs/text"},
+                "keep": {"type": "string"},
+                "since": {"$ref": "#/$defs/text"},
+                "action": {"enum": ["delete", "erase", "shred"]},
+                "ground": {"$ref": "#/$defs/text"}
+              }
             }
           },
           "columns": {
@@ -281,6 +297,16 @@ BEGIN
         <xs:complexType>
           <xs:attribute name="ground" type="xs:string" use="required"/>
           <xs:attribute name="until" type="xs:string"/>
+        </xs:complexType>
+      </xs:element>
+      <xs:element name="policy" minOccurs="0" maxOccurs="unbounded">
+        <xs:complexType>
+          <xs:attribute name="category" type="xs:string"/>
+          <xs:attribute name="purpose" type="xs:string"/>
+          <xs:attribute name="keep" type="xs:string" use="required"/>
+          <xs:attribute name="since" type="xs:string"/>
+          <xs:attribute name="action" type="xs:string" use="required"/>
+          <xs:attribute name="ground" type="xs:string"/>
         </xs:complexType>
       </xs:element>
       <xs:element name="column" type="column" maxOccurs="unbounded"/>

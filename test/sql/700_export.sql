@@ -278,6 +278,13 @@ SET ROLE ex_officer;
 SELECT r - 'disclosed_at' AS recipient FROM jsonb_array_elements(gdpr.export(:ann)::jsonb -> 'recipients') r;
 SELECT gdpr.export(:ann, 'html') LIKE '%Parcels &lt;NL&gt;%' AS on_page;
 RESET ROLE;
+SELECT gdpr.set_retention('"Odd ""schema".call', keep => '2 years', since => 'at', ground => 'law <1>') IS NOT NULL AS set, gdpr.set_retention('"Odd ""schema".person', '3 years', 'last activity') IS NOT NULL AS set;
+SET ROLE ex_officer;
+SELECT t ->> 'name' AS "table", t -> 'policies' AS policies FROM jsonb_array_elements(gdpr.export(:ann)::jsonb -> 'tables') t WHERE t -> 'policies' <> '[]' ORDER BY 1;
+SELECT l AS line FROM string_to_table(gdpr.export(:ann, 'xml'), E'\n') l WHERE l LIKE '<policy%';
+SELECT l AS line FROM string_to_table(gdpr.export(:ann, 'html'), E'\n') l WHERE l LIKE '%We keep %';
+RESET ROLE;
+
 -- The audit trail ----------------------------------------------------------------------------------------------
 SET ROLE ex_officer; SET gdpr.actor = 'the officer'; SET gdpr.purpose = 'unknown';
 SELECT length(gdpr.export(:ben, right => 'A15')) > 0 AS exported;

@@ -30,6 +30,7 @@ SELECT gdpr.create_purpose('news', 'consent', '{contact}', direct_marketing => t
 SELECT gdpr.set_controller('CRM BV & Co', address => 'Weg 1', contact => 'privacy@crm.test', dpo => 'dpo@crm.test', authority => 'AP, Den Haag', withdrawal_url => 'https://crm.test/stop');
 SELECT gdpr.set_controller('Other');
 SELECT gdpr.mark_column_inferred('crm.person', 'salary');
+SELECT gdpr.set_retention('crm.person', '3 years', 'last activity', ground => 'a "law"');
 SET gdpr.actor = 'desk "1"';
 SELECT gdpr.give_consent(subject, 'news', channel => 'email', topic => 'events', source => 'web', notice => 'n1', proof => '{"form": [1, null]}', expires_at => '2100-01-01', note => E'a\nb') FROM number WHERE id <= 2;
 SELECT gdpr.give_consent(subject, 'news', expires_at => 'infinity') FROM number WHERE id = 1;
