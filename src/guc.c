@@ -41,7 +41,7 @@ char	   *guc_digest_command = NULL;
 char	   *guc_sign_command = NULL;
 int			guc_digest_interval = 60;
 int			guc_worker_naptime = 5000;
-int			guc_erasure_grace = 0;	/* SQL reads it */
+int			guc_erasure_grace = 0;
 int			guc_max_subjects_per_statement = -1;
 
 #define RECORDED_BYTES	1000

@@ -35,6 +35,7 @@ extern bool guc_allow_plaintext_copies;
 extern char *guc_digest_command;
 extern char *guc_sign_command;
 extern int	guc_digest_interval;	/* s */
+extern int	guc_erasure_grace;	/* s; SQL reads it */
 extern int	guc_worker_naptime;
 extern int	guc_max_subjects_per_statement;
 
