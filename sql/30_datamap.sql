@@ -438,6 +438,18 @@ COMMENT ON FUNCTION gdpr.declare_table(regclass, text, text, text, text, regclas
     'declares a table whose rows belong to the person that the foreign key via leads to, at any depth, or to several whom the rows of owned_through name: such a row lives until the last of them is forgotten; on_forget: delete, erase, or keep with the legal ground and until when (an SQL expression over the row)';
 REVOKE ALL ON FUNCTION gdpr.declare_table(regclass, text, text, text, text, regclass) FROM PUBLIC;
 
+-- Not those that say whose the row, or a value in it, is.
+CREATE FUNCTION gdpr.clearable(table_id integer, columns name[]) RETURNS name[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(
+        SELECT a.attname FROM gdpr.mapped_table t JOIN pg_attribute a ON a.attrelid = t.relation
+        WHERE t.id = clearable.table_id AND a.attname = ANY (clearable.columns) AND NOT a.attnotnull AND NOT a.attisdropped
+          AND a.attname <> ALL (t.key_columns)
+          AND NOT EXISTS (SELECT FROM gdpr.mapped_link l WHERE l.table_id = t.id AND a.attname = ANY (l.columns) AND l.columns <> clearable.columns))
+$$;
+COMMENT ON FUNCTION gdpr.clearable(integer, name[]) IS 'those columns of a foreign key that can be set to NULL so that it leads nowhere';
+REVOKE ALL ON FUNCTION gdpr.clearable(integer, name[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.declare_access(relation regclass, via text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -459,9 +471,10 @@ BEGIN
         RAISE EXCEPTION 'the rows of table % belong to the person whom (%) leads to', relation, via
             USING ERRCODE = 'GD006', HINT = 'Access is of those who see a row without owning it.';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = ANY (key.columns) AND NOT a.attnotnull) THEN
-        RAISE EXCEPTION 'the foreign key on (%) of table % cannot be cleared: it is NOT NULL', via, relation
-            USING ERRCODE = 'GD006', HINT = format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', relation, key.columns[1]);
+    IF gdpr.clearable(mapped.id, key.columns) = '{}' THEN
+        RAISE EXCEPTION 'the foreign key on (%) of table % cannot be cleared', via, relation
+            USING ERRCODE = 'GD006', DETAIL = 'Its columns are NOT NULL, or part of a key or of another foreign key to a person.',
+                  HINT = 'ALTER TABLE … ALTER COLUMN … DROP NOT NULL for one that is not.';
     END IF;
     PERFORM gdpr.assert_same_owner(relation, parent);
     INSERT INTO gdpr.mapped_access (table_id, columns, parent_id, parent_columns)

@@ -713,9 +713,18 @@ CREATE FUNCTION gdpr.on_drop() RETURNS event_trigger
 DECLARE
     dropped oid[] := ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() d
                            WHERE d.object_type IN ('table', 'view') AND NOT d.is_temporary);
+    owned regclass;
 BEGIN
     IF dropped = '{}' THEN
         RETURN;
+    END IF;
+    -- whose its rows are, nobody would know any more
+    SELECT t.relation INTO owned
+    FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
+    WHERE t.protected AND w.relation = ANY (dropped) AND t.relation <> ALL (dropped) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the rows of table % belong to persons through a table that would be dropped', owned
+            USING ERRCODE = 'dependent_objects_still_exist', HINT = format('Drop both, or first CALL gdpr.unprotect(%L).', owned);
     END IF;
     DELETE FROM gdpr.former_number f WHERE f.relation = ANY (dropped);
     DELETE FROM gdpr.purpose_view v WHERE v.view = ANY (dropped) OR v.relation = ANY (dropped);

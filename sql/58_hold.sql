@@ -60,6 +60,18 @@ COMMENT ON FUNCTION gdpr.lock_person(bigint) IS
     'until the end of the transaction, nobody else forgets this person, merges or separates it, or places or ends a hold';
 REVOKE ALL ON FUNCTION gdpr.lock_person(bigint) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.lock_retention(shared boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF shared THEN
+        PERFORM pg_advisory_xact_lock_shared(1734635636, 0);
+    ELSE
+        PERFORM pg_advisory_xact_lock(1734635636, 0);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_retention(boolean) IS 'who places a hold waits for the batches of retention that run; these share the lock';
+REVOKE ALL ON FUNCTION gdpr.lock_retention(boolean) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.assert_until(until timestamptz) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -98,6 +110,8 @@ BEGIN
     END IF;
     PERFORM gdpr.lock_person(person);
     PERFORM gdpr.living_subject(person); -- still
+    PERFORM gdpr.assert_person(person);
+    PERFORM gdpr.lock_retention(false); -- what is due goes, or sees the hold
     INSERT INTO gdpr.hold (id, subject, relations, ground, reason, until, placed_by, actor)
     VALUES (result, person, relations, ground, gdpr.seal_note(person, 'hold', result, to_jsonb(reason)), until, gdpr.caller(),
             nullif(current_setting('gdpr.actor'), ''));
@@ -155,7 +169,8 @@ REVOKE ALL ON gdpr.holds FROM PUBLIC;
 CREATE FUNCTION gdpr.holds_of(person bigint, relation regclass) RETURNS SETOF gdpr.hold
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT h.* FROM gdpr.hold h
-    WHERE h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL AND h.until > now() AND (h.relations IS NULL OR relation = ANY (h.relations))
+    -- of what a hold left, the others on the same person
+    WHERE h.subject = ANY (gdpr.numbers_of(coalesce((SELECT o.subject FROM gdpr.hold o WHERE o.number = person), person))) AND h.finished_at IS NULL AND h.until > now() AND (h.relations IS NULL OR relation = ANY (h.relations))
     ORDER BY h.until DESC, h.id
 $$;
 COMMENT ON FUNCTION gdpr.holds_of(bigint, regclass) IS 'the holds on a person''s rows in a declared table, the longest first';

@@ -191,7 +191,7 @@ COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a p
 REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
 
 -- Rows with several owners, of whom this person is one. Locked: who else leaves waits, so that the last one knows.
-CREATE FUNCTION gdpr.owned_rows(person bigint, leaving bigint[], OUT relation regclass, OUT number bigint, OUT has_others boolean)
+CREATE FUNCTION gdpr.owned_rows(person bigint, leaving bigint[], category_id smallint, OUT relation regclass, OUT number bigint, OUT has_others boolean)
     RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     owners record;
@@ -219,19 +219,15 @@ BEGIN
                     relation, owners.through, owners.condition), number)
             LOOP
                 has_others := has_others OR (gdpr.person(item::bigint) <> ALL (leaving) AND NOT EXISTS (
-                    SELECT FROM gdpr.tombstone t WHERE t.number = item::bigint AND t.category IS NULL));
+                    SELECT FROM gdpr.tombstone t WHERE t.number = item::bigint AND (t.category IS NULL OR t.category = category_id)));
             END LOOP;
-            IF has_others AND current_setting('transaction_isolation') <> 'read committed' THEN
-                RAISE EXCEPTION 'person % owns rows of table % together with others, who may be leaving as well', person, relation
-                    USING ERRCODE = 'feature_not_supported', HINT = 'Forget in a transaction that is READ COMMITTED.';
-            END IF;
             RETURN NEXT;
         END LOOP;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.owned_rows(bigint, bigint[]) IS
+COMMENT ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) IS
     'rows with several owners of which a person is one, by their numbers; has_others: an owner who is not leaving; for forget';
-REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint, bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.clear_links(relation regclass, person bigint, statement text) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_clear_links';
@@ -248,11 +244,16 @@ BEGIN
     FOR link IN
         SELECT t.relation, p.relation AS parent, p.protected,
                (SELECT string_agg(format('%I = NULL', a.attname), ', ') FROM pg_attribute a
-                WHERE a.attrelid = t.relation AND a.attname = ANY (m.columns) AND NOT a.attnotnull) AS assignments,
+                WHERE a.attrelid = t.relation AND a.attname = ANY (gdpr.clearable(m.table_id, m.columns))) AS assignments,
                (SELECT string_agg(format('x.%I = p.%I', k.a, k.b), ' AND ') FROM unnest(m.columns, m.parent_columns) AS k(a, b)) AS condition
         FROM gdpr.mapped_access m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table p ON p.id = m.parent_id
         WHERE t.protected AND p.protected ORDER BY t.id, m.columns
     LOOP
+        IF link.assignments IS NULL THEN
+            RAISE WARNING 'the foreign key by which persons have access to rows of table % cannot be cleared', link.relation
+                USING HINT = 'Its columns were dropped, or became NOT NULL.';
+            CONTINUE;
+        END IF;
         PERFORM gdpr.assert_same_owner(link.relation, link.parent);
         rows := gdpr.clear_links(link.relation, person, format(
             'UPDATE %s x SET %s FROM %s p WHERE %s AND gdpr.subject_number(p.gdpr_sealed) = $1',
@@ -342,10 +343,10 @@ DECLARE
     item record;
     i integer := 1;
 BEGIN
+    PERFORM gdpr.lock_person(person);
     -- before anything is locked: a worker that has one of the person's messages goes on to its end
     DELETE FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category_id IS NULL;
 
-    PERFORM gdpr.lock_person(person);
     persons := ARRAY(SELECT n FROM unnest(gdpr.numbers_of(person)) WITH ORDINALITY u(n, place) WHERE gdpr.assert_subject(n) = n ORDER BY place);
     own := persons;
     shared := '{}';
@@ -362,7 +363,7 @@ BEGIN
             END IF;
             PERFORM gdpr.seal_person(item.relation, whose);
         END LOOP;
-        FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own) r WHERE r.number <> ALL (own) LOOP
+        FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own, category_id) r WHERE r.number <> ALL (own) LOOP
             IF item.has_others THEN
                 shared := shared || jsonb_build_object(item.number, item.relation);
             ELSE
@@ -371,6 +372,9 @@ BEGIN
         END LOOP;
         i := i + 1;
     END LOOP;
+    -- while their reasons can be read
+    PERFORM gdpr.hold_number(h) FROM gdpr.hold h
+    WHERE category_id IS NULL AND h.subject = ANY (persons) AND h.finished_at IS NULL AND h.until > now();
 END $$;
 COMMENT ON FUNCTION gdpr.leaving(bigint, smallint, boolean) IS
     'locks a person who is to be forgotten; persons: its own numbers, of which it has several if it was merged; own: these, and the rows whose last owner it is, each with a number of its own; shared: relations by the numbers of rows that have other owners; for forget';
@@ -461,17 +465,61 @@ END $$;
 COMMENT ON FUNCTION gdpr.forgettable_category(text, bigint) IS 'the id of a category, which must be one that can be forgotten alone; NULL if it is';
 REVOKE ALL ON FUNCTION gdpr.forgettable_category(text, bigint) FROM PUBLIC;
 
+-- Who it is, is asked when nobody else can change that.
+CREATE FUNCTION gdpr.lock_forgettable(subject bigint) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person bigint;
+BEGIN
+    person := gdpr.assert_subject(subject);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'nobody can be forgotten in a transaction that is %', upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'feature_not_supported', DETAIL = 'It would not see holds, numbers and rows that came since it began.',
+                  HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    PERFORM gdpr.lock_person(person);
+    person := gdpr.person(gdpr.assert_subject(subject));
+    PERFORM gdpr.assert_person(person);
+    RETURN person;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_forgettable(bigint) IS
+    'the person to whom a number belongs, locked; an error if it is no person''s, or the transaction is not READ COMMITTED; for forget';
+REVOKE ALL ON FUNCTION gdpr.lock_forgettable(bigint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_person(number bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    whose text;
+BEGIN
+    IF EXISTS (SELECT FROM gdpr.suppression_list l WHERE l.number = assert_person.number) THEN
+        whose := 'a suppression list';
+    ELSIF NOT gdpr.key_is_lost(number, NULL) THEN -- what is dark may come back with a backup
+        SELECT 'a row of table ' || t.relation INTO whose
+        FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id
+        CROSS JOIN LATERAL gdpr.run_as_owner(t.relation, format(
+            'SELECT 1 FROM %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1', t.relation), number) r
+        WHERE t.protected AND NOT EXISTS (SELECT FROM gdpr.hold h WHERE h.number = assert_person.number)
+        LIMIT 1;
+    END IF;
+    IF whose IS NOT NULL THEN
+        RAISE EXCEPTION 'number % is that of %', number, whose
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It is no person''s.',
+                  HINT = 'SELECT gdpr.subject(''schema.table'', ''key'') tells the number of a person.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_person(bigint) IS 'raises an error if a number is that of a suppression list, or of a row with several owners';
+REVOKE ALL ON FUNCTION gdpr.assert_person(bigint) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.person(gdpr.assert_subject(subject));
+    person bigint := gdpr.lock_forgettable(subject);
     category_id smallint := gdpr.forgettable_category(category, person);
     done record;
     result uuid;
 BEGIN
     PERFORM gdpr.tell_erasure(person, category_id);
     SELECT * INTO done FROM gdpr.erase(person, category_id);
-    person := gdpr.person(person); -- it may have been merged while we waited
     -- again after a crash or by mistake: the first erasure stands, unless something was left
     SELECT e.id INTO result FROM gdpr.erasure e
     WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
@@ -501,7 +549,9 @@ DECLARE
     erasure uuid;
 BEGIN
     PERFORM gdpr.tell_erasure(person, NULL);
-    SELECT * INTO leaving FROM gdpr.leaving(person, NULL, false);
+    -- who adds rows to what is held, is waited for
+    SELECT * INTO leaving FROM gdpr.leaving(person, NULL, EXISTS (
+        SELECT FROM gdpr.hold h WHERE h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL));
     -- what is held has to be sealed anew while there are keys
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
         SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h LIMIT 1;
@@ -553,7 +603,7 @@ REVOKE ALL ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, big
 CREATE FUNCTION gdpr.forget_step(subject bigint, reason text, batch bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.person(gdpr.assert_subject(subject));
+    person bigint := gdpr.lock_forgettable(subject);
     begun uuid;
     item record;
     whose bigint;
@@ -562,8 +612,6 @@ BEGIN
     IF batch IS NULL OR batch < 1 THEN
         RAISE EXCEPTION 'batch is %', batch USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of rows, at least 1.';
     END IF;
-    PERFORM gdpr.lock_person(person);
-    person := gdpr.person(person);
     SELECT e.id INTO begun FROM gdpr.erasure e JOIN gdpr.tombstone t ON t.erasure = e.id AND t.number = person AND t.category IS NULL
     WHERE e.subject = person ORDER BY e.erased_at LIMIT 1;
     IF NOT FOUND THEN
@@ -614,7 +662,7 @@ CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, 
                                     OUT reason text, OUT stays_clear name[])
     RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.person(gdpr.assert_subject(subject));
+    person bigint := gdpr.lock_forgettable(subject);
     category_id smallint := gdpr.forgettable_category(category, person);
     report text;
 BEGIN
@@ -667,12 +715,15 @@ CREATE FUNCTION gdpr.finish_holds() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     hold uuid;
+    held gdpr.hold;
     result bigint := 0;
 BEGIN
     FOR hold IN SELECT h.id FROM gdpr.hold h WHERE h.finished_at IS NULL AND h.until <= now() ORDER BY h.until, h.id LOOP
         -- one that cannot be finished does not stop the others
         BEGIN
-            PERFORM gdpr.finish_hold(gdpr.open_hold(hold));
+            held := gdpr.open_hold(hold);
+            CONTINUE WHEN held.until > clock_timestamp(); -- it was extended while we waited
+            PERFORM gdpr.finish_hold(held);
             result := result + 1;
         EXCEPTION WHEN OTHERS THEN
             RAISE WARNING 'hold % is over, but could not be finished: %', hold, SQLERRM USING ERRCODE = SQLSTATE;

@@ -53,7 +53,9 @@ BEGIN
             USING ERRCODE = 'no_data_found', HINT = 'gdpr.forget() returned its id; SELECT * FROM gdpr.erasure shows those that there were.';
     END IF;
     SELECT s.* INTO keystore FROM gdpr.keystore_status() s;
-    IF keystore.problem IS NOT NULL OR NOT gdpr.key_is_lost(erased.subject, erased.category) THEN
+    IF keystore.problem IS NOT NULL OR erased.erased_at = now() -- of this transaction
+       OR NOT gdpr.key_is_lost(erased.subject, erased.category)
+       OR EXISTS (SELECT FROM gdpr.tombstone t WHERE t.erasure = erased.id AND NOT gdpr.key_is_lost(t.number, t.category)) THEN
         RAISE EXCEPTION 'erasure % has not been carried out', erasure
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = coalesce(keystore.problem, 'The keystore has the key.'),

@@ -71,6 +71,7 @@ BEGIN
     -- they may have been forgotten while we waited
     kept := gdpr.person(gdpr.living_subject(survivor));
     merged := gdpr.person(gdpr.living_subject(other));
+    PERFORM gdpr.assert_person(kept), gdpr.assert_person(merged);
     IF kept = merged THEN
         RAISE EXCEPTION 'persons % and % are merged already', survivor, other
             USING ERRCODE = 'duplicate_object', HINT = format('SELECT gdpr.numbers_of(%s) shows the numbers of the person.', kept);
@@ -141,6 +142,12 @@ BEGIN
     PERFORM gdpr.record_identity('separated', kept, separated, reason);
     PERFORM gdpr.share_decisions(kept, separated, merged_at, separated_at);
     PERFORM gdpr.share_decisions(separated, kept, merged_at, separated_at);
+    -- and what was held meanwhile
+    INSERT INTO gdpr.hold (id, subject, relations, ground, reason, until, placed_at, placed_by, actor)
+    SELECT c.id, c.other, h.relations, h.ground, gdpr.seal_note(c.other, 'hold', c.id, gdpr.open_note('hold', h.id, h.reason)), h.until,
+           h.placed_at, h.placed_by, h.actor
+    FROM gdpr.hold h CROSS JOIN LATERAL (SELECT gen_random_uuid() AS id, CASE h.subject WHEN kept THEN separated ELSE kept END AS other) c
+    WHERE h.subject IN (kept, separated) AND h.number IS NULL AND h.finished_at IS NULL AND h.placed_at >= merged_at;
     RETURN gdpr.person(kept);
 END $$;
 COMMENT ON FUNCTION gdpr.unmerge_subjects(bigint, text) IS

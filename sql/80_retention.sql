@@ -140,7 +140,9 @@ REVOKE ALL ON FUNCTION gdpr.with_merged(bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.held_subjects(subjects bigint[], relation regclass DEFAULT NULL, OUT subject bigint, OUT reason text)
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH person AS (SELECT w.number, w.other FROM gdpr.with_merged(subjects) w)
+    -- of a row with several owners, each of them
+    WITH person AS (SELECT w.number, w.other FROM gdpr.with_merged(subjects) w
+                    UNION SELECT o.number, w.other FROM gdpr.owners_of(subjects) o, gdpr.with_merged(ARRAY[o.owner]) w)
     SELECT DISTINCT p.number, 'restricted (Art. 18)' FROM person p JOIN gdpr.flag f ON f.subject = p.other AND f.kind = 'r'
     UNION ALL
     SELECT p.number, format('held until %s (%s)', h.until::date, h.ground) FROM person p JOIN gdpr.hold h ON h.subject = p.other
@@ -764,6 +766,7 @@ DECLARE
     result record;
     waited integer := 0;
 BEGIN
+    PERFORM gdpr.lock_retention(true);
     SELECT array_agg(f."row" ORDER BY f."row"), array_agg(DISTINCT f.number) INTO due_rows, persons
     FROM gdpr.rows_as_owner(relation, gdpr.retention_query(task, relation, listed), 2147483647) r
     CROSS JOIN LATERAL gdpr.retention_filter(task, relation, r.rows, r.numbers, r.policies, r.due) f

@@ -70,66 +70,31 @@ rows_query(TableMap *table, bool erase, bool one_row, bool some)
 					condition);
 }
 
-/* Adds the foreign keys that refer to a relation to a list of OIDs. */
-static List *
-add_references_to(List *constraints, Oid relid)
-{
-	Relation	rel = table_open(relid, AccessShareLock);
-	TriggerDesc *triggers = rel->trigdesc;
-	int			i;
-
-	/* no look at a catalog here: it could make the triggers anew */
-	for (i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger    *trigger = &triggers->triggers[i];
-
-		/* each foreign key has two here: for DELETE, and for UPDATE */
-		if (TRIGGER_FOR_DELETE(trigger->tgtype) &&
-			RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
-			constraints = lappend_oid(constraints, trigger->tgconstraint);
-	}
-	table_close(rel, AccessShareLock);
-	return constraints;
-}
-
 /*
- * The names of those that are deferrable, and of those initially deferred, as
- * SET CONSTRAINTS takes them.
+ * Deferred triggers run as whoever commits: what the owner's code has queued
+ * runs now, as the owner.
  */
 static void
-name_constraints(const List *constraints, StringInfo deferrable,
-				 StringInfo deferred)
+run_deferred(void)
 {
-	ListCell   *lc;
-
-	foreach(lc, constraints)
-	{
-		HeapTuple	tuple = SearchSysCache1(CONSTROID,
-											ObjectIdGetDatum(lfirst_oid(lc)));
-		Form_pg_constraint constraint;
-		const char *name;
-
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for constraint %u", lfirst_oid(lc));
-		constraint = (Form_pg_constraint) GETSTRUCT(tuple);
-		if (constraint->condeferrable)
-		{
-			name = quote_qualified_identifier(get_namespace_name(constraint->connamespace),
-											  NameStr(constraint->conname));
-			appendStringInfo(deferrable, "%s%s", deferrable->len > 0 ? ", " : "", name);
-			if (constraint->condeferred)
-				appendStringInfo(deferred, "%s%s", deferred->len > 0 ? ", " : "", name);
-		}
-		ReleaseSysCache(tuple);
-	}
+	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) < 0)
+		elog(ERROR, "could not set constraints");
 }
 
+/* They are deferred again, as far as they are so by themselves. */
 static void
-set_constraints(const StringInfo names, const char *mode)
+defer_again(void)
 {
-	if (names->len > 0 &&
-		SPI_execute(psprintf("SET CONSTRAINTS %s %s", names->data, mode),
-					false, 0) < 0)
+	char	   *names = NULL;
+
+	if (SPI_execute("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
+					" FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
+					" WHERE c.condeferred", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for constraints");
+	if (SPI_processed == 1)
+		names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (names != NULL &&
+		SPI_execute(psprintf("SET CONSTRAINTS %s DEFERRED", names), false, 0) < 0)
 		elog(ERROR, "could not set constraints");
 }
 
@@ -172,8 +137,6 @@ typedef struct Work
 	Oid			types[4];
 	Datum		args[4];
 	char		nulls[5];
-	StringInfoData deferrable;	/* constraints to check afterwards */
-	StringInfoData deferred;	/* ... and to defer again */
 } Work;
 
 /*
@@ -207,12 +170,7 @@ run_work(Work *work)
 							 work->args, work->nulls, false, 0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;
-		set_constraints(&work->deferrable, "IMMEDIATE");
-		set_constraints(&work->deferred, "DEFERRED");
-		/* a trigger that fails when a batch commits would take it all */
-		if (work->mode.task == GUARD_FORGET && work->mode.person == GUARD_ANYBODY &&
-			SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) < 0)
-			elog(ERROR, "could not set constraints");
+		run_deferred();
 	}
 	PG_FINALLY();
 	{
@@ -221,6 +179,7 @@ run_work(Work *work)
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);	/* what they set is not for our caller */
+	defer_again();
 	return rows;
 }
 
@@ -277,16 +236,6 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	work.nulls[3] = PG_ARGISNULL(5) ? 'n' : ' ';
 
 	SPI_connect();
-	initStringInfo(&work.deferrable);
-	initStringInfo(&work.deferred);
-	if (!work.mode.erase)
-	{
-		List	   *references = add_references_to(NIL, work.table->relid);
-
-		if (work.table->root != work.table)
-			references = add_references_to(references, work.table->root->relid);
-		name_constraints(references, &work.deferrable, &work.deferred);
-	}
 	work.query = rows_query(work.table, work.mode.erase, one_row, !PG_ARGISNULL(5));
 	rows = run_work(&work);
 	SPI_finish();
@@ -325,8 +274,6 @@ gdpr_expire_rows(PG_FUNCTION_ARGS)
 	name = datamap_relation_name(work.table->relid);
 
 	SPI_connect();
-	initStringInfo(&work.deferrable);
-	initStringInfo(&work.deferred);
 	work.query = psprintf(work.mode.erase ? REWRITE_PHYSICAL
 						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed"
 						  " WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)"
@@ -360,8 +307,6 @@ gdpr_clear_links(PG_FUNCTION_ARGS)
 	work.mode.category = KEYSTORE_ALL_CATEGORIES;
 	work.args[0] = PG_GETARG_DATUM(1);
 	SPI_connect();
-	initStringInfo(&work.deferrable);
-	initStringInfo(&work.deferred);
 	work.query = psprintf(REWRITE_PHYSICAL "%s", text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	rows = run_work(&work);
 	SPI_finish();
@@ -390,8 +335,6 @@ gdpr_hold_rows(PG_FUNCTION_ARGS)
 	work.mode.number = alias_living_person(PG_GETARG_INT64(2));
 	work.args[0] = PG_GETARG_DATUM(1);
 	SPI_connect();
-	initStringInfo(&work.deferrable);
-	initStringInfo(&work.deferred);
 	work.query = psprintf(REWRITE_PHYSICAL
 						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed"
 						  " WHERE gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1",

@@ -852,43 +852,59 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/*
- * A row that is due takes nothing with it, by a foreign key or a trigger, that
- * may have to stay longer: rows of tables that are kept by law or have
- * policies of their own (sql/80_retention.sql) are deleted when they are due.
- */
-static void
-require_not_kept(Relation rel, const TableMap *table)
+/* Is there a row? */
+static bool
+exists_for(const char *statement, int nargs, Oid *types, Datum *args)
 {
-	static const char statement[] =
-		"SELECT 1 FROM gdpr.retention_policy p WHERE p.table_id OPERATOR(pg_catalog.=) $1";
-	Oid			type = INT4OID;
-	Datum		id = Int32GetDatum(table->id);
-	bool		kept = table->on_forget == FORGET_KEEP;
+	bool		result;
 	Oid			user;
 	int			sec_context;
 
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(datamap_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	if (SPI_execute_plan(plans_get(statement, nargs, types), args, NULL, true,
+						 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for what keeps a row");
+	result = SPI_processed > 0;
+	SPI_finish();
+	SetUserIdAndSecContext(user, sec_context);
+	return result;
+}
+
+/*
+ * When rows are forgotten, or due, others go with them, by ON DELETE CASCADE or
+ * a trigger: not those of somebody else, nor those that have to stay.  Whoever
+ * deletes the upper row then erases it.  person 0: the row is not sealed.
+ */
+static void
+require_may_cascade(Relation rel, const TableMap *table, uint64 person)
+{
+	bool		kept = table->on_forget == FORGET_KEEP;
+
 	if (guard_mode().task != GUARD_FORGET ||
-		guard_mode().person != GUARD_ANYBODY ||
 		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) <= 1)
 		return;
-	if (!kept)
+	if (guard_mode().person != GUARD_ANYBODY)
+		kept |= person != 0 && !alias_is_same(person, guard_mode().person);
+	else
 	{
-		GetUserIdAndSecContext(&user, &sec_context);
-		SetUserIdAndSecContext(datamap_owner(),
-							   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-		SPI_connect();
-		if (SPI_execute_plan(plans_get(statement, 1, &type), &id, NULL, true,
-							 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not look for retention policies");
-		kept = SPI_processed > 0;
-		SPI_finish();
-		SetUserIdAndSecContext(user, sec_context);
+		Oid			types[2] = {INT4OID, OIDOID};
+		Datum		args[2] = {Int32GetDatum(table->id), ObjectIdGetDatum(table->root->relid)};
+
+		kept = kept ||
+			exists_for("SELECT 1 FROM gdpr.retention_policy p WHERE p.table_id OPERATOR(pg_catalog.=) $1"
+					   " AND $2 IS NOT NULL", 2, types, args);
+		types[0] = INT8OID;
+		args[0] = Int64GetDatum((int64) person);
+		kept = kept || (person != 0 &&
+						exists_for("SELECT 1 WHERE gdpr.is_held($1, $2)", 2, types, args));
 	}
 	if (kept)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESTRICT_VIOLATION),
-				 errmsg("a row of table \"%s\" would be deleted with another before it is due",
+				 errmsg("a row of table \"%s\" would be deleted with another, and has to stay",
 						RelationGetRelationName(rel)),
 				 errtable(rel)));
 }
@@ -910,17 +926,18 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 
 	if (table == NULL)
 		return PointerGetDatum(trigger->tg_trigtuple);
-	require_not_kept(trigger->tg_relation, table);
 	sealed = heap_getattr(trigger->tg_trigtuple, table->sealed_attnum,
 						  RelationGetDescr(trigger->tg_relation), &isnull);
 	if (isnull)
 	{
+		require_may_cascade(trigger->tg_relation, table, 0);
 		audit_touch(table, NULL, 0, AUDIT_WRITE, policy_purpose(policy_session()));
 		return PointerGetDatum(trigger->tg_trigtuple);
 	}
 	envelope = DatumGetByteaPP(sealed);
 	person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
 							   VARSIZE_ANY_EXHDR(envelope));
+	require_may_cascade(trigger->tg_relation, table, person);
 	if (person != forgotten)
 		require_unrestricted(trigger->tg_relation, person);
 	require_others_unrestricted(trigger->tg_relation, table,

@@ -45,6 +45,7 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	Datum		number;
 	char		is_null = 'n';
 	char	   *statement;
+	bool		reads;
 	Oid			user;
 	int			sec_context;
 	int			guc_level;
@@ -60,16 +61,19 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation %u does not exist", PG_GETARG_OID(0))));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	statement = psprintf(REWRITE_PHYSICAL "%s",
-						 text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	statement = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	reads = strncmp(statement, "SELECT ", strlen("SELECT ")) == 0;
+	statement = psprintf(REWRITE_PHYSICAL "%s", statement);
 	number = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
 
 	SPI_connect();
 	GetUserIdAndSecContext(&user, &sec_context);
 	guc_level = NewGUCNestLevel();
+	/* what reads leaves nothing behind that would run later, as another */
 	SetUserIdAndSecContext(datamap_relation_owner(PG_GETARG_OID(0)),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+						   SECURITY_NOFORCE_RLS |
+						   (reads ? SECURITY_RESTRICTED_OPERATION : 0));
 	/* with a number it is one that comes again, else it holds some literal */
 	if (PG_ARGISNULL(2))
 		result = SPI_execute_with_args(statement, 1, &type, &number, &is_null,
@@ -163,7 +167,7 @@ gdpr_rows_as_owner(PG_FUNCTION_ARGS)
 	guc_level = NewGUCNestLevel();
 	SetUserIdAndSecContext(datamap_relation_owner(PG_GETARG_OID(0)),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_NOFORCE_RLS);
+						   SECURITY_NOFORCE_RLS | SECURITY_RESTRICTED_OPERATION);
 	portal = SPI_cursor_parse_open(NULL, psprintf(REWRITE_PHYSICAL "%s",
 												  text_to_cstring(PG_GETARG_TEXT_PP(1))),
 								   &(SPIParseOpenOptions) {

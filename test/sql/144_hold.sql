@@ -153,4 +153,30 @@ SELECT gdpr.hold(:p6, 'x', '2999-01-01', '{ho.orders}') AS hold \gset
 BEGIN; SELECT count(gdpr.forget(:p6)); ROLLBACK;
 SELECT note FROM ho.orders WHERE id = 6;
 SELECT held_as FROM gdpr.holds WHERE subject = :p6;
+-- the longer of two holds ends first: the other goes on
+SELECT number AS p7 FROM ho.number WHERE id = 7 \gset
+SELECT gdpr.hold(:p7, 'short, of all', now() + interval '2 days') AS short \gset
+SELECT gdpr.hold(:p7, 'long', now() + interval '5 days', '{ho.orders}') AS long \gset
+SELECT count(gdpr.forget(:p7));
+SELECT count(gdpr.release_hold(:'long'));
+SELECT count(note) FROM ho.orders WHERE person_id = 7;
+SELECT gdpr.hold_reason(:'short');
+SELECT count(gdpr.release_hold(:'short'));
+SELECT count(*) FROM ho.orders WHERE person_id = 7;
+-- merged, held, separated: both are
+INSERT INTO ho.person VALUES (31, 'one'), (32, 'the same'); INSERT INTO ho.orders VALUES (31, 31, 'of 31'), (32, 32, 'of 32');
+SELECT gdpr.subject('ho.person', '31') AS p31, gdpr.subject('ho.person', '32') AS p32 \gset
+SELECT count(gdpr.merge_subjects(:p31, :p32));
+SELECT count(gdpr.hold(:p31, 'both', '2999-01-01', '{ho.orders}'));
+SELECT count(gdpr.unmerge_subjects(:p32));
+SELECT subject = :p32 AS other, gdpr.hold_reason(id) FROM gdpr.holds WHERE subject IN (:p31, :p32) ORDER BY 1;
+SELECT count(gdpr.forget(:p32));
+SET gdpr.override_reason = 'test'; SELECT note FROM ho.orders WHERE id = 32; RESET gdpr.override_reason;
+-- somebody else's held row is not taken along by a cascade
+CREATE TABLE ho.call (id integer PRIMARY KEY, caller integer REFERENCES ho.person, callee integer REFERENCES ho.person ON DELETE CASCADE, said text);
+INSERT INTO ho.call VALUES (1, 8, 9, 'by 8');
+SELECT gdpr.declare_table('ho.call', via => 'caller'), gdpr.declare_column('ho.call', 'said', 'content'), gdpr.protect_now('ho.call');
+SELECT count(gdpr.hold(number, 'x', '2999-01-01', '{ho.call}')) FROM ho.number WHERE id = 8;
+SELECT count(gdpr.forget(number)) FROM ho.number WHERE id = 9;
+SELECT id, said FROM ho.call;
 DROP SCHEMA ho CASCADE;

@@ -245,10 +245,14 @@ GRANT ALL ON rx.orders TO rx_owner;
 CALL gdpr.run_retention();
 SELECT count(*) FROM rx.person;
 -- pg_cron is not loaded here (test/t/093_retention.pl)
+\set VERBOSITY terse
 SELECT gdpr.schedule_retention();
+\set VERBOSITY default
 SELECT gdpr.schedule_retention(NULL);
 SELECT gdpr.schedule_retention(batch => 0);
+\set VERBOSITY terse
 SELECT gdpr.unschedule_retention();
+\set VERBOSITY default
 -- only what is protected, and only rows
 SELECT gdpr.expire_rows('rx.stock', NULL, false, '{"(0,1)"}');
 SELECT gdpr.expire_rows(NULL, NULL, false, '{"(0,1)"}');
