@@ -650,7 +650,10 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION gdpr.forget_step(bigint, text, bigint) TO %I.', current_user);
     END IF;
-    WHILE gdpr.forget_step(subject, reason, batch) LOOP
+    COMMIT;
+    LOOP
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED; -- whatever the session's default is
+        EXIT WHEN NOT gdpr.forget_step(subject, reason, batch);
         COMMIT;
     END LOOP;
 END $$;

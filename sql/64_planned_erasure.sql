@@ -106,7 +106,10 @@ BEGIN
     IF batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
         RAISE EXCEPTION 'batch is %', batch USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of persons, at least 1.';
     END IF;
-    WHILE gdpr.planned_erasures_step(batch, started) OPERATOR(pg_catalog.>) 0 LOOP
+    COMMIT;
+    LOOP
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED; -- whatever the session's default is
+        EXIT WHEN gdpr.planned_erasures_step(batch, started) OPERATOR(pg_catalog.=) 0;
         COMMIT;
     END LOOP;
 END $$;
