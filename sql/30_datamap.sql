@@ -484,6 +484,17 @@ COMMENT ON FUNCTION gdpr.declare_access(regclass, text) IS
     'declares that the person whom a foreign key of a declared table leads to sees its rows without owning them: forgetting that person clears the foreign key and leaves the row; protected or not';
 REVOKE ALL ON FUNCTION gdpr.declare_access(regclass, text) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.undeclare_access(relation regclass) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM gdpr.mapped_access a USING gdpr.mapped_table t WHERE t.id = a.table_id AND t.relation = undeclare_access.relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'nobody was declared to have access to rows of table %', relation USING ERRCODE = 'GD006';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.undeclare_access(regclass) IS 'withdraws all that declare_access said of a table';
+REVOKE ALL ON FUNCTION gdpr.undeclare_access(regclass) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.category_id(category text) RETURNS smallint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -667,12 +667,16 @@ CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, 
 DECLARE
     person bigint := gdpr.lock_forgettable(subject);
     category_id smallint := gdpr.forgettable_category(category, person);
+    mark text := gen_random_uuid(); -- nobody else's error is taken for ours
     report text;
 BEGIN
     -- it is done, and undone
     BEGIN
-        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = 'preview', DETAIL = (SELECT e.relations FROM gdpr.erase(person, category_id) e);
+        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = mark, DETAIL = (SELECT e.relations FROM gdpr.erase(person, category_id) e);
     EXCEPTION WHEN SQLSTATE 'GDPRE' THEN
+        IF SQLERRM <> mark THEN
+            RAISE;
+        END IF;
         GET STACKED DIAGNOSTICS report = PG_EXCEPTION_DETAIL;
     END;
     RETURN QUERY
@@ -729,7 +733,9 @@ BEGIN
             PERFORM gdpr.finish_hold(held);
             result := result + 1;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'hold % is over, but could not be finished: %', hold, SQLERRM USING ERRCODE = SQLSTATE;
+            -- the message may hold values
+            RAISE WARNING 'hold % is over, but could not be finished: SQLSTATE %', hold, SQLSTATE
+                USING ERRCODE = SQLSTATE, HINT = format('SELECT gdpr.release_hold(%L) tells more.', hold);
         END;
     END LOOP;
     RETURN result;
@@ -748,7 +754,7 @@ REVOKE ALL ON FUNCTION gdpr.lost_keys(gdpr.sealed) FROM PUBLIC;
 
 -- The keystore knows who was forgotten after the backup, the restored database does not.
 CREATE FUNCTION gdpr.dark_rows(OUT relation regclass, OUT subject bigint, OUT category text, OUT rows bigint)
-    RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     FOR relation IN SELECT r.relation FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
                     WHERE t.protected AND r.has_rows ORDER BY t.id, r.relation::oid LOOP

@@ -84,8 +84,9 @@ BEGIN
             DELETE FROM gdpr.planned_erasure p WHERE p.subject = person;
         EXCEPTION WHEN OTHERS THEN
             UPDATE gdpr.planned_erasure p SET failure = SQLSTATE, due_at = now() + interval '1 hour' WHERE p.subject = person;
-            RAISE WARNING 'person % could not be forgotten: %', person, SQLERRM
-                USING ERRCODE = SQLSTATE, HINT = 'It is tried again after an hour.';
+            -- the message may hold values
+            RAISE WARNING 'person % could not be forgotten: SQLSTATE %', person, SQLSTATE
+                USING ERRCODE = SQLSTATE, HINT = format('It is tried again after an hour. SELECT gdpr.forget(%s) tells more.', person);
         END;
     END LOOP;
     RETURN result;
