@@ -28,11 +28,13 @@ BEGIN
     END IF;
     -- in their order: two who plan do not wait for each other
     FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
-        PERFORM gdpr.lock_person(person);
+        -- no lock for each: there can be very many
         CONTINUE WHEN EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = ANY (gdpr.numbers_of(person)));
         INSERT INTO gdpr.planned_erasure (subject, due_at, reason, restriction, planned_by, actor)
-        VALUES (person, now() + grace, plan_erasure.reason, gdpr.restrict(person, 'to be forgotten'), gdpr.caller(),
-                nullif(current_setting('gdpr.actor'), ''));
+        VALUES (person, now() + grace, plan_erasure.reason, gen_random_uuid(), gdpr.caller(), nullif(current_setting('gdpr.actor'), ''))
+        ON CONFLICT DO NOTHING;
+        CONTINUE WHEN NOT FOUND;
+        UPDATE gdpr.planned_erasure p SET restriction = gdpr.restrict(person, 'to be forgotten') WHERE p.subject = person;
         result := result + 1;
     END LOOP;
     RETURN result;
@@ -50,7 +52,6 @@ DECLARE
 BEGIN
     -- for whichever number of the person it was planned
     FOR person IN SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(gdpr.living_subject(s))) n ORDER BY 1 LOOP
-        PERFORM gdpr.lock_person(person);
         DELETE FROM gdpr.planned_erasure p WHERE p.subject = person RETURNING * INTO planned;
         CONTINUE WHEN NOT FOUND;
         -- it was no request of the person, who need not be informed
@@ -76,8 +77,7 @@ DECLARE
 BEGIN
     FOR person IN SELECT p.subject FROM gdpr.planned_erasure p WHERE p.due_at <= started ORDER BY p.due_at, p.subject LIMIT batch LOOP
         result := result + 1;
-        PERFORM gdpr.lock_person(person);
-        SELECT * INTO planned FROM gdpr.planned_erasure p WHERE p.subject = person AND p.due_at <= started;
+        SELECT * INTO planned FROM gdpr.planned_erasure p WHERE p.subject = person AND p.due_at <= started FOR UPDATE;
         CONTINUE WHEN NOT FOUND; -- it was cancelled, or another run was faster
         BEGIN
             PERFORM gdpr.forget(person, planned.reason);
