@@ -81,7 +81,8 @@ run_deferred(void)
 		elog(ERROR, "could not set constraints");
 }
 
-/* They are deferred again, as far as they are so by themselves. */
+/* They are deferred again, as far as they are so by themselves; not those of
+ * other sessions' temporary tables, which may be dropped at any moment. */
 static void
 defer_again(void)
 {
@@ -89,7 +90,7 @@ defer_again(void)
 
 	if (SPI_execute("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
 					" FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
-					" WHERE c.condeferred", true, 1) != SPI_OK_SELECT)
+					" WHERE c.condeferred AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)", true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for constraints");
 	if (SPI_processed == 1)
 		names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
