@@ -131,16 +131,17 @@ for my $what ([ 'unprotect', "CALL gdpr.unprotect('account', 1)" ], [ 'protect',
 
 	for my $part (0, 2)
 	{
+		my $condition = "rows_done > 0 AND part IN
+			(SELECT relation::oid FROM gdpr.mapped_relation WHERE has_rows ORDER BY 1 OFFSET $part)";
+		my $hold = hold_conversion($node, 'postgres', $condition);
 		my $session = open_session($node, 'postgres');
 
 		say_to($session, $call);
-		# or further: it does not wait for us
-		ok(comes_true($node, 'postgres', "EXISTS (SELECT FROM gdpr.conversion WHERE rows_done > 0 AND part IN
-				(SELECT relation::oid FROM gdpr.mapped_relation WHERE has_rows ORDER BY 1 OFFSET $part))"),
-			"$name killed in part $part: is that far");
+		ok(comes_true($node, 'postgres', "EXISTS (SELECT FROM gdpr.conversion WHERE $condition)"), "$name killed in part $part: is that far");
 		$node->stop('immediate');
 		$node->start;
 		eval { $session->{run}->finish; };
+		let_conversion_go($node, 'postgres', $hold);
 		is_right("$name killed in part $part");
 	}
 	$node->safe_psql('postgres', $call);

@@ -22,7 +22,7 @@ use Test::More;
 
 our @EXPORT = qw(crm_create crm_declare crm_protect crm_database revealed stored
   same_rows rows_of dark number_of app app_fails open_session ask say_to close_session
-  comes_true @TABLES);
+  comes_true hold_conversion let_conversion_go @TABLES);
 
 our @TABLES = qw(person orders order_line comment invoice message);
 
@@ -58,6 +58,37 @@ DO \$\$ BEGIN
 	RAISE 'it does not come true';
 END \$\$;
 SQL
+}
+
+# Lets a conversion (protect, unprotect, rotate_tokens) go on until a condition on
+# its row of gdpr.conversion holds, and no further, however slow the machine is:
+# the next batch waits for ever, before it is written into that row.
+sub hold_conversion
+{
+	my ($node, $database, $condition) = @_;
+
+	$node->safe_psql($database, <<"SQL");
+CREATE FUNCTION hold_conversion() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS \$\$ BEGIN
+	IF (SELECT $condition FROM (SELECT OLD.*) conversion) THEN
+		PERFORM pg_advisory_xact_lock_shared(hashtext('hold_conversion'));
+	END IF;
+	RETURN coalesce(NEW, OLD);
+END \$\$;
+CREATE TRIGGER hold_conversion BEFORE UPDATE OR DELETE ON gdpr.conversion FOR EACH ROW EXECUTE FUNCTION hold_conversion();
+SQL
+	my $holder = open_session($node, $database);
+	ask($holder, "SELECT FROM pg_advisory_lock(hashtext('hold_conversion'))");
+	return $holder;
+}
+
+# Takes what hold_conversion() gave: the conversion goes on, if the server still runs.
+sub let_conversion_go
+{
+	my ($node, $database, $holder) = @_;
+
+	eval { close_session($holder); };
+	$node->safe_psql($database, 'DROP TRIGGER hold_conversion ON gdpr.conversion; DROP FUNCTION hold_conversion()');
+	return;
 }
 
 # The tables with rows of so many persons, nothing declared yet.
