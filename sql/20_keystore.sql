@@ -16,18 +16,22 @@ COMMENT ON COLUMN gdpr.keystore_identity.created_at IS
 
 CREATE TABLE gdpr.tombstone (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    number       bigint      NOT NULL CHECK (number > 0 AND number < 1099511627776),
+    number       bigint      CHECK (number > 0 AND number < 1099511627776),
     category     smallint    CHECK (category BETWEEN 0 AND 15),
     erasure      uuid,
-    forgotten_at timestamptz NOT NULL DEFAULT now()
+    forgotten_at timestamptz NOT NULL DEFAULT now(),
+    month        smallint    CHECK (month BETWEEN 1 AND 4095),
+    CHECK ((number IS NULL) = (month IS NOT NULL) AND (month IS NULL OR category IS NOT NULL))
 );
 CREATE INDEX tombstone_number_idx ON gdpr.tombstone (number);
 REVOKE ALL ON gdpr.tombstone FROM PUBLIC;
 REVOKE ALL ON SEQUENCE gdpr.tombstone_id_seq FROM PUBLIC;
 COMMENT ON TABLE gdpr.tombstone IS
-    'Subject numbers that were forgotten. Each server compares them with its keystore and destroys what is left.';
-COMMENT ON COLUMN gdpr.tombstone.number IS 'The subject number, or the reserved number of a token epoch.';
+    'Subject numbers that were forgotten, and months of expiry that are over. Each server compares them with its keystore and destroys what is left.';
+COMMENT ON COLUMN gdpr.tombstone.number IS 'The subject number, or the reserved number of a token epoch; NULL: of a month.';
 COMMENT ON COLUMN gdpr.tombstone.category IS 'The one category that was forgotten; NULL: everything.';
+COMMENT ON COLUMN gdpr.tombstone.month IS
+    'All keys of the category that expire up to this month, (year - 2000) * 12 + month, are destroyed, of everybody.';
 COMMENT ON COLUMN gdpr.tombstone.erasure IS 'The erasure it belongs to.';
 COMMENT ON COLUMN gdpr.tombstone.forgotten_at IS 'Start of the transaction that forgot.';
 
@@ -178,3 +182,11 @@ CREATE FUNCTION gdpr.puncture_at_commit(
 REVOKE ALL ON FUNCTION gdpr.puncture_at_commit(bigint, smallint, uuid) FROM PUBLIC;
 COMMENT ON FUNCTION gdpr.puncture_at_commit(bigint, smallint, uuid) IS
     'Records that a subject number was forgotten and destroys its keys when the transaction commits. Called by gdpr.forget(); rows and tokens are its business.';
+
+CREATE FUNCTION gdpr.close_month_at_commit(category smallint, month smallint) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'gdpr_close_month_at_commit';
+REVOKE ALL ON FUNCTION gdpr.close_month_at_commit(smallint, smallint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.close_month_at_commit(smallint, smallint) IS
+    'Records that the months of expiry of a category are over up to one, and destroys their keys, of everybody, when the transaction commits. Called by gdpr.run_retention().';

@@ -634,6 +634,7 @@ CREATE FUNCTION gdpr.unmap_tables(ids integer[]) RETURNS void
     DELETE FROM gdpr.mapped_check k WHERE k.table_id = ANY (ids);
     DELETE FROM gdpr.mapped_member m WHERE m.table_id = ANY (ids);
     DELETE FROM gdpr.conversion v WHERE v.table_id = ANY (ids);
+    DELETE FROM gdpr.reseal s WHERE s.table_id = ANY (ids);
     DELETE FROM gdpr.retention_policy p WHERE p.table_id = ANY (ids) OR p.since_table = ANY (ids);
     DELETE FROM gdpr.mapped_table t WHERE t.id = ANY (ids);
 $$;

@@ -9,7 +9,7 @@ CREATE TABLE gdpr.retention_policy (
     table_id integer NOT NULL,
     category smallint,
     purpose_id integer,
-    action text NOT NULL CHECK (action IN ('delete', 'erase')),
+    action text NOT NULL CHECK (action IN ('delete', 'erase', 'shred')),
     keep interval NOT NULL,
     since text NOT NULL CHECK (since IN ('column', 'last activity', 'end of consent')),
     since_table integer,
@@ -24,6 +24,17 @@ CREATE UNIQUE INDEX retention_policy_of ON gdpr.retention_policy (table_id, (coa
 COMMENT ON TABLE gdpr.retention_policy IS
     'how long the rows of a table (category NULL), or a category of data in them, are kept, and for which purpose; read it as gdpr.retention';
 COMMENT ON COLUMN gdpr.retention_policy.since_table IS 'the table that has the column: its own, or one above it that leads to the person';
+-- rows are sealed by the policies that shred
+CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.retention_policy
+    FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
+ALTER TABLE gdpr.retention_policy ENABLE ALWAYS TRIGGER map_changed;
+
+CREATE TABLE gdpr.reseal (
+    table_id integer PRIMARY KEY,
+    begun boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE gdpr.reseal IS
+    'tables whose rows a retention run has to seal under other months of expiry, because a policy that shreds has changed; begun: since then';
 
 CREATE TABLE gdpr.retention_run (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -67,7 +78,7 @@ COMMENT ON VIEW gdpr.retention_errors IS
 CREATE TABLE gdpr.retention_queue (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     place bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('list', 'rows', 'orphans', 'forget', 'holds')),
+    kind text NOT NULL CHECK (kind IN ('list', 'rows', 'reseal', 'month', 'orphans', 'forget', 'holds')),
     table_id integer,
     category smallint,
     action text,
@@ -85,9 +96,11 @@ CREATE TABLE gdpr.orphan (
 );
 COMMENT ON TABLE gdpr.orphan IS 'persons of whom no protected table has a row any more, and when a retention run noticed';
 
-REVOKE ALL ON gdpr.retention_policy, gdpr.retention_errors, gdpr.retention_run, gdpr.retention_result, gdpr.retention_queue, gdpr.orphan FROM PUBLIC;
+REVOKE ALL ON gdpr.retention_policy, gdpr.retention_errors, gdpr.retention_run, gdpr.retention_result, gdpr.retention_queue, gdpr.reseal,
+    gdpr.orphan FROM PUBLIC;
 REVOKE ALL ON SEQUENCE gdpr.retention_queue_id_seq FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.reseal', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_result', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.orphan', '');
@@ -215,6 +228,37 @@ $$;
 COMMENT ON FUNCTION gdpr.retention_joins(integer, integer) IS 'joins of x, a row of a table, with the rows above it, up to those of one table';
 REVOKE ALL ON FUNCTION gdpr.retention_joins(integer, integer) FROM PUBLIC;
 
+-- What a policy that shreds needs besides: the month in which values are over is known when they are sealed.
+CREATE FUNCTION gdpr.assert_can_shred(mapped gdpr.mapped_table, since text, since_table integer, since_column name) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF since_table IS DISTINCT FROM mapped.id THEN
+        RAISE EXCEPTION 'when values are over that are kept since "%" is not known when they are sealed', since
+            USING ERRCODE = 'feature_not_supported', DETAIL = 'What is shredded is sealed under the month in which it is over.',
+                  HINT = 'since => a column of the table itself; or action => ''delete'' or ''erase'': older backups lose the values with the keys of the persons.';
+    ELSIF mapped.on_forget = 'keep' THEN
+        RAISE EXCEPTION 'table % is kept by law, which tells when its values are over', mapped.relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'action => ''delete'' or ''erase''.';
+    ELSIF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = mapped.relation AND a.attname = since_column AND a.attgenerated <> '') THEN
+        RAISE EXCEPTION 'column "%" of table % is generated: it is not known yet when the row is sealed', since_column, mapped.relation
+            USING ERRCODE = 'invalid_column_definition', HINT = 'since => a column that the application, or a trigger, fills.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_can_shred(gdpr.mapped_table, text, integer, name) IS 'raises an error unless a policy can have the action shred';
+REVOKE ALL ON FUNCTION gdpr.assert_can_shred(gdpr.mapped_table, text, integer, name) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.shreds(table_id integer) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM gdpr.retention_policy p WHERE p.table_id = shreds.table_id AND p.action = 'shred')
+$$;
+COMMENT ON FUNCTION gdpr.shreds(integer) IS 'whether a policy of a table shreds';
+CREATE FUNCTION gdpr.note_reseal(table_id integer) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO gdpr.reseal AS r (table_id) VALUES (table_id) ON CONFLICT ON CONSTRAINT reseal_pkey DO UPDATE SET begun = false
+$$;
+COMMENT ON FUNCTION gdpr.note_reseal(integer) IS 'has the next run seal the rows of a table under the months of expiry that they should have';
+REVOKE ALL ON FUNCTION gdpr.shreds(integer), gdpr.note_reseal(integer) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.set_retention(relation regclass, keep interval, since text, action text DEFAULT 'delete', category text DEFAULT NULL,
                                    purpose text DEFAULT NULL, ground text DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -229,6 +273,7 @@ DECLARE
     parts text[];
     type regtype;
     other gdpr.retention_policy;
+    shredded boolean;
     result integer;
 BEGIN
     IF relation IS NULL OR keep IS NULL OR since IS NULL THEN
@@ -242,11 +287,8 @@ BEGIN
     IF keep < interval '0' OR date_part('month', keep) < 0 OR keep > interval '1000 years' THEN
         RAISE EXCEPTION 'keep is %', keep USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a period such as ''7 years'', up to 1000 years.';
     END IF;
-    IF action = 'shred' THEN
-        RAISE EXCEPTION 'rows cannot be shredded yet' USING ERRCODE = 'feature_not_supported',
-            HINT = 'action => ''delete'' or ''erase''; in older backups the data goes with its persons'' keys.';
-    ELSIF action IS NULL OR action NOT IN ('delete', 'erase') THEN
-        RAISE EXCEPTION 'action is "%"', action USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''delete'' or ''erase''.';
+    IF action IS NULL OR action NOT IN ('delete', 'erase', 'shred') THEN
+        RAISE EXCEPTION 'action is "%"', action USING ERRCODE = 'invalid_parameter_value', HINT = 'It is ''delete'', ''erase'' or ''shred''.';
     END IF;
     IF category IS NOT NULL THEN
         SELECT c.id INTO category_id FROM gdpr.category c WHERE c.name = category
@@ -255,7 +297,7 @@ BEGIN
             RAISE EXCEPTION 'table % has no columns of category "%"', relation, category
                 USING ERRCODE = 'GD006', HINT = 'SELECT "column", category FROM gdpr.data_map shows them.';
         ELSIF action = 'delete' THEN
-            RAISE EXCEPTION 'one category of a row cannot be deleted' USING ERRCODE = 'invalid_parameter_value', HINT = 'action => ''erase''.';
+            RAISE EXCEPTION 'one category of a row cannot be deleted' USING ERRCODE = 'invalid_parameter_value', HINT = 'action => ''erase'' or ''shred''.';
         END IF;
     END IF;
     IF purpose IS NOT NULL THEN
@@ -326,6 +368,9 @@ BEGIN
                 USING HINT = format('CREATE INDEX ON %s (%I)', since_relation, since_column);
         END IF;
     END IF;
+    IF action = 'shred' THEN
+        PERFORM gdpr.assert_can_shred(mapped, since, since_table, since_column);
+    END IF;
     SELECT * INTO other FROM gdpr.retention_policy p
     WHERE p.table_id = mapped.id AND p.category IS NOT DISTINCT FROM category_id AND p.purpose_id IS DISTINCT FROM wanted_purpose
       AND p.action <> set_retention.action LIMIT 1;
@@ -334,16 +379,20 @@ BEGIN
             USING ERRCODE = 'GD006', DETAIL = 'The longest of them wins, so all of them say what is done then.',
                   HINT = 'Change or drop the others first: SELECT * FROM gdpr.retention.';
     END IF;
+    shredded := gdpr.shreds(mapped.id);
     DELETE FROM gdpr.retention_policy p
     WHERE p.table_id = mapped.id AND p.category IS NOT DISTINCT FROM category_id AND p.purpose_id IS NOT DISTINCT FROM wanted_purpose
     RETURNING p.id INTO result;
     result := coalesce(result, nextval('gdpr.map_id')::integer);
     INSERT INTO gdpr.retention_policy (id, table_id, category, purpose_id, action, keep, since, since_table, since_column, time_zone, ground)
     VALUES (result, mapped.id, category_id, wanted_purpose, action, keep, kind, since_table, since_column, time_zone, nullif(ground, ''));
+    IF shredded OR gdpr.shreds(mapped.id) THEN
+        PERFORM gdpr.note_reseal(mapped.id);
+    END IF;
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.set_retention(regclass, interval, text, text, text, text, text, text) IS
-    'sets how long the rows of a declared table, or a category of data in them, are kept (for a purpose: each can have its own), and what is done then; keep: a period; since: a date or timestamp column of the row, of a row above it (schema.table.column), last activity, or end of consent to the purpose; action: delete or erase; ground: the law or reason; time_zone: whose days count, of the session by default; returns the policy''s id';
+    'sets how long the rows of a declared table, or a category of data in them, are kept (for a purpose: each can have its own), and what is done then; keep: a period; since: a date or timestamp column of the row, of a row above it (schema.table.column), last activity, or end of consent to the purpose; action: delete, erase or shred (erase, and in older backups too); ground: the law or reason; time_zone: whose days count, of the session by default; returns the policy''s id';
 REVOKE ALL ON FUNCTION gdpr.set_retention(regclass, interval, text, text, text, text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.drop_retention(relation regclass DEFAULT NULL, category text DEFAULT NULL, purpose text DEFAULT NULL, policy integer DEFAULT NULL)
@@ -352,6 +401,9 @@ BEGIN
     IF (relation IS NULL) = (policy IS NULL) THEN
         RAISE EXCEPTION 'either relation or policy is needed' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    PERFORM gdpr.note_reseal(t.id) FROM gdpr.mapped_table t
+    WHERE gdpr.shreds(t.id) AND (t.relation = drop_retention.relation OR
+                                 t.id = (SELECT p.table_id FROM gdpr.retention_policy p WHERE p.id = policy));
     DELETE FROM gdpr.retention_policy p USING gdpr.mapped_table t
     WHERE t.id = p.table_id AND (p.id = policy OR
           t.relation = drop_retention.relation
@@ -417,16 +469,16 @@ CREATE FUNCTION gdpr.retention_tasks() RETURNS SETOF gdpr.retention_task
     WHERE k.policies <> '{}' AND NOT EXISTS (SELECT FROM scope s WHERE s.table_id = k.id AND s.action = 'delete')
     UNION ALL
     -- categories that have policies of their own
-    SELECT s.table_id, s.category, 'erase', false, s.policies FROM scope s WHERE s.category IS NOT NULL
+    SELECT s.table_id, s.category, s.action, false, s.policies FROM scope s WHERE s.category IS NOT NULL
     UNION ALL
     -- the others, by the policies of the row, if it is not deleted as a whole by them
-    SELECT s.table_id, c.category, 'erase', false, s.policies
+    SELECT s.table_id, c.category, CASE s.action WHEN 'shred' THEN 'shred' ELSE 'erase' END, false, s.policies
     FROM scope s JOIN (SELECT DISTINCT m.table_id, m.category FROM gdpr.mapped_column m) c USING (table_id)
     WHERE s.category IS NULL AND EXISTS (SELECT FROM scope o WHERE o.table_id = s.table_id AND o.category IS NOT NULL)
       AND NOT EXISTS (SELECT FROM scope o WHERE o.table_id = s.table_id AND o.category = c.category)
     UNION ALL
-    SELECT s.table_id, NULL, 'erase', false, s.policies FROM scope s
-    WHERE s.category IS NULL AND s.action = 'erase' AND NOT EXISTS (SELECT FROM scope o WHERE o.table_id = s.table_id AND o.category IS NOT NULL)
+    SELECT s.table_id, NULL, s.action, false, s.policies FROM scope s
+    WHERE s.category IS NULL AND s.action <> 'delete' AND NOT EXISTS (SELECT FROM scope o WHERE o.table_id = s.table_id AND o.category IS NOT NULL)
 $$;
 COMMENT ON FUNCTION gdpr.retention_tasks() IS 'what the policies come to, for each protected table';
 REVOKE ALL ON FUNCTION gdpr.retention_tasks() FROM PUBLIC;
@@ -483,7 +535,7 @@ BEGIN
         dues := dues || due;
         conditions := conditions || format('(CASE WHEN k.gdpr_keep_until <= now() + interval ''2 days'' THEN %s END) <= now()', due);
     END IF;
-    IF task.action = 'erase' THEN
+    IF task.action <> 'delete' THEN
         conditions := conditions || format('gdpr.has_values(x.gdpr_sealed, NULL, %L)', task.category);
     END IF;
     IF "rows" IS NOT NULL THEN

@@ -114,8 +114,8 @@ BEGIN
         RETURN;
     END IF;
     BEGIN
-        n := gdpr.expire_rows(relation, task.category, task.action = 'erase', due_rows);
-        IF task.action = 'erase' THEN
+        n := gdpr.expire_rows(relation, task.category, task.action <> 'delete', due_rows);
+        IF task.action <> 'delete' THEN
             erased := n;
         ELSE
             deleted := n;
@@ -164,6 +164,165 @@ CREATE FUNCTION gdpr.list_due(place bigint, task gdpr.retention_task, relation r
 $$;
 COMMENT ON FUNCTION gdpr.list_due(bigint, gdpr.retention_task, regclass, integer) IS 'lists the rows of one part of a table that are due, in batches, in gdpr.retention_queue';
 REVOKE ALL ON FUNCTION gdpr.list_due(bigint, gdpr.retention_task, regclass, integer) FROM PUBLIC;
+
+-- Months of expiry ---------------------------------------------------------------------------------
+--
+-- Values that are shredded are sealed under the first month that begins after they are over. Here, rows are erased when they are
+-- due, as by any policy. When a month has begun, whatever is still sealed under it (it is held, restricted, kept longer now, or could
+-- not be erased) is sealed anew, under a month to come; then the keys of the month are destroyed, and older backups lose their copies.
+
+CREATE FUNCTION gdpr.month_number(at timestamptz) RETURNS smallint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ((extract(year FROM at AT TIME ZONE 'UTC') - 2000) * 12 + extract(month FROM at AT TIME ZONE 'UTC'))::smallint
+$$;
+COMMENT ON FUNCTION gdpr.month_number(timestamptz) IS 'a month, in UTC, as envelopes and tombstones have it';
+CREATE FUNCTION gdpr.month_date(month smallint) RETURNS date
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT make_date(2000 + (month - 1) / 12, (month - 1) % 12 + 1, 1)
+$$;
+COMMENT ON FUNCTION gdpr.month_date(smallint) IS 'the first day of such a month';
+REVOKE ALL ON FUNCTION gdpr.month_number(timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.expiry(envelope gdpr.sealed, OUT category smallint, OUT month date)
+    RETURNS SETOF record LANGUAGE c STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_expiry';
+COMMENT ON FUNCTION gdpr.expiry(gdpr.sealed) IS
+    'the categories (gdpr.category.id) in an envelope that are shredded, and the months with whose beginning they are over, in older backups too';
+
+CREATE VIEW gdpr.closed_months AS
+SELECT c.name AS category, gdpr.month_date(max(t.month)) AS month, max(t.forgotten_at) AS closed_at
+FROM gdpr.tombstone t LEFT JOIN gdpr.category c ON c.id = t.category WHERE t.month IS NOT NULL GROUP BY t.category, c.name;
+COMMENT ON VIEW gdpr.closed_months IS
+    'categories that are shredded: what was over before this month is unreadable in every backup, and since when';
+REVOKE ALL ON gdpr.closed_months FROM PUBLIC;
+
+-- Once values of a category have been sealed so, there are backups of them, whatever the policies are now.
+CREATE FUNCTION gdpr.open_categories(month smallint) RETURNS SETOF smallint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.category FROM (
+        SELECT p.category FROM gdpr.retention_policy p WHERE p.action = 'shred' AND p.category IS NOT NULL
+        UNION SELECT m.category FROM gdpr.retention_policy p JOIN gdpr.mapped_column m ON m.table_id = p.table_id
+              WHERE p.action = 'shred' AND p.category IS NULL
+        UNION SELECT t.category FROM gdpr.tombstone t WHERE t.month IS NOT NULL) c(category)
+    WHERE NOT EXISTS (SELECT FROM gdpr.tombstone t WHERE t.category = c.category AND t.month >= open_categories.month)
+$$;
+COMMENT ON FUNCTION gdpr.open_categories(smallint) IS 'categories that are, or were, shredded, whose keys that expire in a month are not destroyed yet';
+REVOKE ALL ON FUNCTION gdpr.open_categories(smallint) FROM PUBLIC;
+
+-- That a clock is wrong for a moment must not destroy keys: a run of another day has seen the month, too.
+CREATE FUNCTION gdpr.month_to_close() RETURNS smallint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT gdpr.month_number(now())
+    WHERE EXISTS (SELECT FROM gdpr.open_categories(gdpr.month_number(now())))
+      AND EXISTS (SELECT FROM gdpr.retention_run r WHERE r.started_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                  AND r.started_at <= now() - interval '20 hours')
+$$;
+COMMENT ON FUNCTION gdpr.month_to_close() IS 'the month that has begun, if its keys are to be destroyed by this run; else NULL';
+REVOKE ALL ON FUNCTION gdpr.month_to_close() FROM PUBLIC;
+
+CREATE FUNCTION gdpr.list_months() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    month smallint := gdpr.month_to_close();
+BEGIN
+    DELETE FROM gdpr.retention_queue q USING gdpr.reseal r WHERE q.kind = 'reseal' AND q.table_id = r.table_id AND NOT r.begun;
+    UPDATE gdpr.reseal SET begun = true WHERE NOT begun;
+    INSERT INTO gdpr.retention_queue (place, kind, table_id, relation, position)
+    SELECT 900000000, 'reseal', t.id, 0, 0 FROM gdpr.mapped_table t
+    WHERE t.protected AND NOT EXISTS (SELECT FROM gdpr.retention_queue q WHERE q.kind = 'reseal' AND q.table_id = t.id)
+      AND (EXISTS (SELECT FROM gdpr.reseal r WHERE r.table_id = t.id) OR
+           month IS NOT NULL AND EXISTS (SELECT FROM gdpr.mapped_column c JOIN gdpr.open_categories(month) o ON o = c.category WHERE c.table_id = t.id));
+    DELETE FROM gdpr.retention_queue q WHERE q.kind = 'month';
+    IF month IS NOT NULL THEN
+        INSERT INTO gdpr.retention_queue (place, kind, position) VALUES (900000001, 'month', month);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.list_months() IS 'enters in gdpr.retention_queue what is to be sealed anew, and the month that is to be closed';
+REVOKE ALL ON FUNCTION gdpr.list_months() FROM PUBLIC;
+
+-- One batch of a table, part after part in the order of their OIDs.
+CREATE FUNCTION gdpr.reseal_some(item gdpr.retention_queue, batch integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parts oid[] := ARRAY(SELECT r.relation::oid FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
+                         WHERE t.id = item.table_id AND t.protected AND r.has_rows);
+    here oid := (SELECT min(p) FROM unnest(parts) p WHERE p >= item.relation);
+    result record;
+BEGIN
+    IF here IS NOT NULL THEN
+        SELECT * INTO result FROM gdpr.reseal_batch(here, CASE WHEN here = item.relation THEN item.position ELSE 0 END, batch);
+        IF result.skipped > 0 THEN      -- the next run looks again
+            UPDATE gdpr.reseal r SET begun = false WHERE r.table_id = item.table_id;
+        END IF;
+        IF result.next_block IS NULL THEN
+            here := (SELECT min(p) FROM unnest(parts) p WHERE p > here);
+        END IF;
+    END IF;
+    IF here IS NOT NULL THEN
+        INSERT INTO gdpr.retention_queue (place, kind, table_id, relation, position)
+        VALUES (item.place, 'reseal', item.table_id, here, coalesce(result.next_block, 0));
+    ELSE
+        DELETE FROM gdpr.reseal r WHERE r.table_id = item.table_id AND r.begun;
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.reseal_some(gdpr.retention_queue, integer) IS 'seals some rows of a table anew whose month of expiry should be another';
+REVOKE ALL ON FUNCTION gdpr.reseal_some(gdpr.retention_queue, integer) FROM PUBLIC;
+
+-- Nobody who can have sealed anything under the month is at work any more. False: somebody is, after two seconds.
+CREATE FUNCTION gdpr.wait_for_writers() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    prepared xid[] := ARRAY(SELECT p.transaction FROM pg_prepared_xacts p WHERE p.database = current_database());
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        EXIT WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.transaction = ANY (prepared));
+        IF i = 20 THEN
+            RETURN false;
+        END IF;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    PERFORM gdpr.wait_for_old_snapshots();      -- with the lock_timeout of the run
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION gdpr.wait_for_writers() IS 'waits for all transactions that run now, also prepared ones, for two seconds; false: some still do';
+REVOKE ALL ON FUNCTION gdpr.wait_for_writers() FROM PUBLIC;
+
+CREATE FUNCTION gdpr.close_month(item gdpr.retention_queue) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    month smallint := item.position;
+    categories smallint[] := ARRAY(SELECT o FROM gdpr.open_categories(month) o ORDER BY 1);
+    part regclass;
+    result record;
+    resealed bigint := 0;
+    skipped bigint := 0;
+BEGIN
+    IF NOT gdpr.wait_for_writers() THEN
+        RAISE NOTICE 'the keys of % are not destroyed yet: a transaction does not end', gdpr.month_date(month)
+            USING HINT = 'The next run tries again. See pg_stat_activity and pg_prepared_xacts.';
+        RETURN;
+    END IF;
+    FOR part IN SELECT r.relation FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
+                WHERE t.protected AND r.has_rows
+                  AND EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = t.id AND c.category = ANY (categories))
+                ORDER BY r.relation::oid LOOP
+        SELECT * INTO result FROM gdpr.reseal_batch(part, 0, 9223372036854775807);
+        resealed := resealed + result.resealed;
+        skipped := skipped + result.skipped;
+    END LOOP;
+    IF resealed + skipped = 0 THEN
+        PERFORM gdpr.close_month_at_commit(c, month) FROM unnest(categories) c;
+    ELSIF skipped = 0 THEN      -- look again, after the commit
+        INSERT INTO gdpr.retention_queue (place, kind, position) VALUES (item.place, 'month', month);
+    ELSE
+        RAISE NOTICE 'the keys of % are not destroyed yet: % rows are locked that have to be sealed anew', gdpr.month_date(month), skipped
+            USING HINT = 'The next run tries again.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.close_month(gdpr.retention_queue) IS
+    'destroys the keys that expire in a month, of all categories that are shredded and of everybody, if no row is sealed under them any more';
+REVOKE ALL ON FUNCTION gdpr.close_month(gdpr.retention_queue) FROM PUBLIC;
 
 -- Persons without rows ----------------------------------------------------------------------------
 
@@ -279,6 +438,7 @@ BEGIN
                       WHERE q.kind = 'list' AND q.relation = p.relation AND q.table_id = (p.task).table_id AND q.action = (p.task).action
                         AND q.category IS NOT DISTINCT FROM (p.task).category AND q.forgotten = (p.task).forgotten)
     ORDER BY p.place;
+    PERFORM gdpr.list_months();
     IF NOT EXISTS (SELECT FROM gdpr.retention_queue q WHERE q.kind = 'orphans') AND orphans_after IS NOT NULL THEN
         INSERT INTO gdpr.retention_queue (place, kind, position)
         SELECT 1000000000, 'orphans', min(p.first_subject) FROM gdpr.provenance p HAVING min(p.first_subject) IS NOT NULL;
@@ -334,6 +494,10 @@ BEGIN
         ELSIF FOUND THEN
             PERFORM gdpr.expire_batch(run, task, item.relation, item.rows);
         END IF;
+    ELSIF item.kind = 'reseal' THEN
+        PERFORM gdpr.reseal_some(item, batch);
+    ELSIF item.kind = 'month' THEN
+        PERFORM gdpr.close_month(item);
     ELSIF item.kind = 'orphans' THEN
         next_start := gdpr.find_orphans(item.position);
         IF next_start IS NOT NULL THEN

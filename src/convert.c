@@ -210,7 +210,7 @@ bool
 convert_row(TableMap *table, Datum *values, bool *isnull, int form,
 			ConvertFor purpose)
 {
-	if (row_form(table, values, isnull) == form)
+	if (purpose != CONVERT_EXPIRY && row_form(table, values, isnull) == form)
 		return true;
 	if (form != 0)
 		return seal_row(table, values, isnull, form, purpose);

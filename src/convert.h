@@ -15,6 +15,8 @@ typedef enum ConvertFor
 								 * locked */
 	CONVERT_TABLE,				/* parents are read, not locked: the caller has
 								 * locked their tables */
+	CONVERT_EXPIRY,				/* it stays in its form, and gets the months of
+								 * expiry that it should have */
 	CONVERT_FORGET				/* as CONVERT_BATCH; of those who were forgotten
 								 * before, nothing but the number is left */
 } ConvertFor;

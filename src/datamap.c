@@ -62,6 +62,12 @@ enum MappedMemberColumn
 {
 	MM_RELATION, MM_TABLE, MM_COLUMNS
 };
+/* as in sql/80_retention.sql */
+enum RetentionPolicyColumn
+{
+	RP_ID, RP_TABLE, RP_CATEGORY, RP_PURPOSE, RP_ACTION, RP_KEEP, RP_SINCE,
+	RP_SINCE_TABLE, RP_SINCE_COLUMN, RP_TIME_ZONE, RP_COLUMNS = 13
+};
 
 typedef struct RelationEntry
 {
@@ -98,13 +104,13 @@ static bool oids_valid = false;
 /* Index in map_names and map_relids */
 enum MapTable
 {
-	MAP_TABLE, MAP_LINK, MAP_COLUMN, MAP_CHECK, MAP_MEMBER, MAP_PURPOSE,
-	MAP_PURPOSE_GRANT, MAP_NOTICE, MAP_TABLES
+	MAP_TABLE, MAP_LINK, MAP_COLUMN, MAP_CHECK, MAP_MEMBER, MAP_POLICY,
+	MAP_PURPOSE, MAP_PURPOSE_GRANT, MAP_NOTICE, MAP_TABLES
 };
 static Oid	map_relids[MAP_TABLES];
 static const char *const map_names[MAP_TABLES] = {
 	"mapped_table", "mapped_link", "mapped_column", "mapped_check",
-	"mapped_member", "purpose", "purpose_grant", "notice"
+	"mapped_member", "retention_policy", "purpose", "purpose_grant", "notice"
 };
 
 int
@@ -643,6 +649,35 @@ read_member(MapCache *cache, const Datum *values, const bool *isnull)
 	root->member_relids = lappend_oid(root->member_relids, relid);
 }
 
+static void
+read_policy(MapCache *cache, const Datum *values, const bool *isnull)
+{
+	TableMap   *table = table_by_id(cache, DatumGetInt32(values[RP_TABLE]));
+	ExpiryMap  *policy;
+	int32		typmod = -1;
+
+	if (table == NULL)
+		return;
+	if (table->expiries == NULL)
+		table->expiries = palloc(sizeof(ExpiryMap));
+	else
+		table->expiries = repalloc(table->expiries,
+								   sizeof(ExpiryMap) * (table->nexpiries + 1));
+	policy = &table->expiries[table->nexpiries++];
+	memset(policy, 0, sizeof(*policy));
+	policy->category = isnull[RP_CATEGORY] ? -1 : DatumGetInt16(values[RP_CATEGORY]);
+	policy->shred = strcmp(TextDatumGetCString(values[RP_ACTION]), "shred") == 0;
+	policy->keep = palloc(sizeof(Interval));
+	*policy->keep = *DatumGetIntervalP(values[RP_KEEP]);
+	policy->time_zone = DatumGetTextPCopy(values[RP_TIME_ZONE]);
+	if (policy->shred && !isnull[RP_SINCE_COLUMN])
+		policy->attnum = get_attnum(table->relid,
+									NameStr(*DatumGetName(values[RP_SINCE_COLUMN])));
+	if (policy->attnum != InvalidAttrNumber)
+		policy->typid = getBaseTypeAndTypmod(get_atttype(table->relid, policy->attnum),
+											 &typmod);
+}
+
 static int
 link_order(const void *a, const void *b)
 {
@@ -769,6 +804,7 @@ load_map(void)
 			read_rows(cache, MAP_COLUMN, MC_COLUMNS, read_column);
 			read_rows(cache, MAP_CHECK, MK_COLUMNS, read_check);
 			read_rows(cache, MAP_MEMBER, MM_COLUMNS, read_member);
+			read_rows(cache, MAP_POLICY, RP_COLUMNS, read_policy);
 		}
 		foreach(lc, cache->tables)
 		{

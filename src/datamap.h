@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
 #define DATAMAP_CATEGORIES	16
@@ -78,6 +79,17 @@ typedef struct CheckMap
 	char	   *expression;		/* SQL text over the table's columns */
 } CheckMap;
 
+/* A policy of retention */
+typedef struct ExpiryMap
+{
+	int			category;		/* -1: of those that have none of their own */
+	bool		shred;			/* else the others do not matter here */
+	AttrNumber	attnum;			/* since; InvalidAttrNumber: it is not there */
+	Oid			typid;			/* of it, below domains */
+	Interval   *keep;
+	struct varlena *time_zone;	/* text */
+} ExpiryMap;
+
 /*
  * A declared table is one relation, or a tree of partitions or inheritance
  * children: its members, which share ids and columns, and have attribute
@@ -105,6 +117,8 @@ typedef struct TableMap
 	ColumnMap  *columns;
 	int			nchecks;
 	CheckMap   *checks;
+	int			nexpiries;
+	ExpiryMap  *expiries;
 	ColumnMap **by_attnum;		/* natts + 1 entries, NULL where not personal */
 	MemoryContext context;		/* holds all of it; modules may hang state below */
 	void	   *check_state;	/* prepared CHECK constraints */

@@ -357,11 +357,12 @@ gdpr_new_number(PG_FUNCTION_ARGS)
 }
 
 static bool
-key_is_lost(uint64 number, int category, int month)
+key_is_lost(uint64 number, int category)
 {
 	uint8		key[KEYSTORE_KEY_BYTES];
 
-	if (!keystore_derive(number, category, month, key))
+	/* a month that is over is no erasure */
+	if (!keystore_derive(number, category, 0, key))
 		return true;
 	crypto_wipe(key, sizeof(key));
 	return false;
@@ -386,7 +387,7 @@ gdpr_key_is_lost(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there is no category %d", PG_GETARG_INT16(1))));
-	PG_RETURN_BOOL(key_is_lost(number, PG_GETARG_INT16(1), 0));
+	PG_RETURN_BOOL(key_is_lost(number, PG_GETARG_INT16(1)));
 }
 
 /*
@@ -415,7 +416,7 @@ gdpr_lost_keys(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	while (envelope_next_segment(buf, len, &header, &offset, &segment))
 	{
-		if (!key_is_lost(segment.number, segment.category, segment.month))
+		if (!key_is_lost(segment.number, segment.category))
 			continue;
 		nulls[1] = keystore_life(segment.number) == KEYSTORE_FORGOTTEN;
 		own |= segment.number == header.number && nulls[1];

@@ -43,6 +43,9 @@ extern uint32 keystore_token_epoch(void);
 /* From now on a newer epoch; kept in the keystore at once. */
 extern void keystore_set_token_epoch(uint32 epoch);
 
+/* Are there keys of a category that expire in a month? */
+extern bool keystore_month_lives(int category, int month);
+
 /*
  * Moves whenever a key may have died or the keystore changed hands: whoever
  * caches keys or plaintext compares it first.  Cheap: one atomic read.
@@ -76,6 +79,9 @@ extern bool keystore_is_forgotten(uint64 number);
 extern void keystore_puncture_at_commit(uint64 number, int category);
 extern void keystore_forget_number(uint64 number, int category,
 								   const pg_uuid_t *erasure);
+
+/* The same for all keys of a category that expire in a month up to this one. */
+extern void keystore_close_month(int category, int month);
 
 /*
  * Compares the tombstones of the current database with its keystore, in a

@@ -512,7 +512,8 @@ keystore_derive(uint64 number, int category, int month,
 		return true;
 	}
 
-	result = expiry_leaf(category, month, &expiry, &err);
+	result = is_denied(keytree_expiry(category, month)) ?
+		KEYFILE_PUNCTURED : expiry_leaf(category, month, &expiry, &err);
 	if (result == KEYFILE_OK)
 		result = is_denied(keytree_subject(number, category)) ?
 			KEYFILE_PUNCTURED : subject_leaf(number, category, &subject, &err);
@@ -524,6 +525,20 @@ keystore_derive(uint64 number, int category, int month,
 			result = err.result = KEYFILE_NO_CRYPTO;
 	}
 	return finish(result, &err);
+}
+
+bool
+keystore_month_lives(int category, int month)
+{
+	KeytreeNode node = keytree_expiry(category, month);
+	const uint8 *leaf;
+	KeyfileError err = {0};
+
+	if (!keytree_valid(node))
+		elog(ERROR, "category %d or month %d is out of range", category, month);
+	enter_caches();
+	return finish(is_denied(node) ? KEYFILE_PUNCTURED :
+				  expiry_leaf(category, month, &leaf, &err), &err);
 }
 
 bool

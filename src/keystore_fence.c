@@ -45,6 +45,7 @@
 #define LOOKUP_CHUNK		1000	/* lookups under one hold of the lock */
 #define ATTRIBUTE_NUMBER	2
 #define ATTRIBUTE_CATEGORY	3
+#define ATTRIBUTE_MONTH		6
 
 typedef struct PendingPuncture
 {
@@ -63,6 +64,7 @@ static bool own_insert = false; /* the trigger need not act */
 static bool arrived = false;	/* tombstones came by other means */
 
 PG_FUNCTION_INFO_V1(gdpr_puncture_at_commit);
+PG_FUNCTION_INFO_V1(gdpr_close_month_at_commit);
 PG_FUNCTION_INFO_V1(gdpr_keystore_identity_changed);
 PG_FUNCTION_INFO_V1(gdpr_tombstone_arrived);
 PG_FUNCTION_INFO_V1(gdpr_tombstone_stays);
@@ -158,6 +160,30 @@ add_node(NodeList *list, KeytreeNode node)
 	list->nodes[list->count++] = node;
 }
 
+/* What a tombstone says is destroyed. */
+static void
+add_tombstone(NodeList *list, HeapTuple tuple, TupleDesc desc)
+{
+	KeytreeNode past[KEYTREE_PAST_NODES];
+	bool		isnull;
+	bool		all_categories;
+	int			category = DatumGetInt16(heap_getattr(tuple, ATTRIBUTE_CATEGORY, desc, &all_categories));
+	int			month = DatumGetInt16(heap_getattr(tuple, ATTRIBUTE_MONTH, desc, &isnull));
+	uint64		number;
+	int			i;
+
+	if (!isnull)
+	{
+		int			count = keytree_past(category, month, past);
+
+		for (i = 0; i < count; i++)
+			add_node(list, past[i]);
+		return;
+	}
+	number = (uint64) DatumGetInt64(heap_getattr(tuple, ATTRIBUTE_NUMBER, desc, &isnull));
+	add_node(list, keytree_subject(number, all_categories ? KEYTREE_ALL_CATEGORIES : category));
+}
+
 static FullTransactionId
 full_xid_before(TransactionId xid)
 {
@@ -185,17 +211,12 @@ read_tombstones(FullTransactionId horizon, NodeList *list)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-		bool		isnull;
-		uint64		number;
-		int			category;
 
 		if (TransactionIdIsCurrentTransactionId(xmin))
 			continue;
 		if (FullTransactionIdIsValid(horizon) && TransactionIdPrecedes(xmin, oldest))
 			continue;
-		number = (uint64) DatumGetInt64(heap_getattr(tuple, ATTRIBUTE_NUMBER, desc, &isnull));
-		category = DatumGetInt16(heap_getattr(tuple, ATTRIBUTE_CATEGORY, desc, &isnull));
-		add_node(list, keytree_subject(number, isnull ? KEYTREE_ALL_CATEGORIES : category));
+		add_tombstone(list, tuple, desc);
 		CHECK_FOR_INTERRUPTS();
 	}
 	systable_endscan(scan);
@@ -317,16 +338,18 @@ keystore_puncture_at_commit(uint64 number, int category)
 	keystore_forget_number(number, category, NULL);
 }
 
+/* number 0: of a month */
 static void
-insert_tombstone(uint64 number, int category, const pg_uuid_t *erasure)
+insert_tombstone(uint64 number, int category, int month,
+				 const pg_uuid_t *erasure)
 {
 	static SPIPlanPtr plan = NULL;
 	Relation	rel = table_open(keystore_relation("tombstone", false), RowExclusiveLock);
 	Oid			owner = rel->rd_rel->relowner;
 	Oid			user;
 	int			context;
-	Datum		values[3];
-	char		nulls[3] = {' ', ' ', ' '};
+	Datum		values[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
@@ -334,16 +357,21 @@ insert_tombstone(uint64 number, int category, const pg_uuid_t *erasure)
 		elog(ERROR, "SPI_connect failed");
 	if (plan == NULL)
 	{
-		Oid			types[3] = {INT8OID, INT2OID, UUIDOID};
+		Oid			types[4] = {INT8OID, INT2OID, UUIDOID, INT2OID};
 
-		plan = SPI_prepare("INSERT INTO gdpr.tombstone (number, category, erasure) "
-						   "VALUES ($1, $2, $3)", 3, types);
+		plan = SPI_prepare("INSERT INTO gdpr.tombstone (number, category, erasure, month) "
+						   "VALUES ($1, $2, $3, $4)", 4, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the tombstone");
 	}
 	values[0] = Int64GetDatum((int64) number);
 	values[1] = Int16GetDatum((int16) category);
 	values[2] = UUIDPGetDatum(erasure);
+	values[3] = Int16GetDatum((int16) month);
+	if (number == 0)
+		nulls[0] = 'n';
+	else
+		nulls[3] = 'n';
 	if (category == KEYSTORE_ALL_CATEGORIES)
 		nulls[1] = 'n';
 	if (erasure == NULL)
@@ -365,6 +393,24 @@ insert_tombstone(uint64 number, int category, const pg_uuid_t *erasure)
 	table_close(rel, NoLock);
 }
 
+/* To be punctured when the current (sub)transaction commits. */
+static void
+add_pending(KeytreeNode node)
+{
+	if (npending == maxpending)
+	{
+		int			max = maxpending ? 2 * maxpending : 16;
+		Size		size = max * sizeof(PendingPuncture);
+
+		pending = pending ? repalloc_huge(pending, size) :
+			MemoryContextAllocHuge(TopTransactionContext, size);
+		maxpending = max;
+	}
+	pending[npending].node = node;
+	pending[npending].subid = GetCurrentSubTransactionId();
+	npending++;
+}
+
 void
 keystore_forget_number(uint64 number, int category, const pg_uuid_t *erasure)
 {
@@ -377,20 +423,25 @@ keystore_forget_number(uint64 number, int category, const pg_uuid_t *erasure)
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("category is out of range")));
 	keystore_attach();
-	insert_tombstone(number, category, erasure);
+	insert_tombstone(number, category, 0, erasure);
+	add_pending(keytree_subject(number, category));
+}
 
-	if (npending == maxpending)
-	{
-		int			max = maxpending ? 2 * maxpending : 16;
-		Size		size = max * sizeof(PendingPuncture);
+void
+keystore_close_month(int category, int month)
+{
+	KeytreeNode past[KEYTREE_PAST_NODES];
+	int			count = keytree_past(category, month, past);
+	int			i;
 
-		pending = pending ? repalloc_huge(pending, size) :
-			MemoryContextAllocHuge(TopTransactionContext, size);
-		maxpending = max;
-	}
-	pending[npending].node = keytree_subject(number, category);
-	pending[npending].subid = GetCurrentSubTransactionId();
-	npending++;
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("category or month is out of range")));
+	keystore_attach();
+	insert_tombstone(0, category, month, NULL);
+	for (i = 0; i < count; i++)
+		add_pending(past[i]);
 }
 
 /* Everything that can fail, while the transaction can still be rolled back. */
@@ -629,6 +680,14 @@ gdpr_puncture_at_commit(PG_FUNCTION_ARGS)
 	keystore_forget_number((uint64) PG_GETARG_INT64(0),
 						   PG_ARGISNULL(1) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(1),
 						   PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2));
+	PG_RETURN_VOID();
+}
+
+/* gdpr.close_month_at_commit(category smallint, month smallint) */
+Datum
+gdpr_close_month_at_commit(PG_FUNCTION_ARGS)
+{
+	keystore_close_month(PG_GETARG_INT16(0), PG_GETARG_INT16(1));
 	PG_RETURN_VOID();
 }
 

@@ -89,6 +89,30 @@ keytree_expiry(int category, int month)
 	return node;
 }
 
+int
+keytree_past(int category, int month, KeytreeNode nodes[KEYTREE_PAST_NODES])
+{
+	int			count = 0;
+	int			first = 1;
+
+	if (category < 0 || category >= KEYTREE_CATEGORIES ||
+		month < 1 || month >= KEYTREE_MONTHS)
+		return 0;
+	while (first <= month)
+	{
+		int			size = first & -first;
+		int			level = KEYTREE_EXPIRY_LEAF;
+
+		while (first + size - 1 > month)
+			size /= 2;
+		for (int i = size; i > 1; i /= 2)
+			level--;
+		nodes[count++] = keytree_ancestor(keytree_expiry(category, first), level);
+		first += size;
+	}
+	return count;
+}
+
 KeytreeNode
 keytree_ancestor(KeytreeNode node, int level)
 {

@@ -25,6 +25,7 @@
 #define KEYTREE_EXPIRY_LEAF		16
 #define KEYTREE_CATEGORIES		16
 #define KEYTREE_MONTHS			4096	/* month 0: no limit */
+#define KEYTREE_PAST_NODES		24
 #define KEYTREE_BLOCK_BITS		16	/* numbers of a block: 2^16 */
 #define KEYTREE_BLOCKS			(1 << 23)	/* block 0 is reserved */
 #define KEYTREE_EPOCHS			65536	/* token epochs 1 ... 65535 */
@@ -71,6 +72,13 @@ extern KeytreeNode keytree_prefix(uint64_t number, int level);
 
 /* the expiry leaf of a category and month */
 extern KeytreeNode keytree_expiry(int category, int month);
+
+/*
+ * The nodes above all months 1 ... month of a category, and above no others;
+ * how many there are, 0 if the arguments are out of range.
+ */
+extern int	keytree_past(int category, int month,
+						 KeytreeNode nodes[KEYTREE_PAST_NODES]);
 
 /* the ancestor of node at a level not below it (itself at its own level) */
 extern KeytreeNode keytree_ancestor(KeytreeNode node, int level);

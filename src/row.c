@@ -23,6 +23,7 @@
 #include "codec.h"
 #include "crypto.h"
 #include "errors.h"
+#include "expiry.h"
 #include "keystore.h"
 #include "row.h"
 #include "sealed.h"
@@ -471,7 +472,7 @@ plan_segment(RowSeal *seal, const LinkMap *link, int category,
 /* Pad, seal and append one segment. */
 static void
 emit_segment(RowSeal *seal, const EnvelopeHeader *header, const LinkMap *link,
-			 int category, uint64 number, SegmentPlan *plan,
+			 int category, int month, uint64 number, SegmentPlan *plan,
 			 const StringInfo rowkey, StringInfo out)
 {
 	StringInfo	plain = &plan->plain;
@@ -479,14 +480,14 @@ emit_segment(RowSeal *seal, const EnvelopeHeader *header, const LinkMap *link,
 	uint8		key[KEYSTORE_KEY_BYTES];
 	size_t		size;
 
-	while (!keystore_derive(number, category, 0, key))
+	while (!keystore_derive(number, category, month, key))
 		number = alias_number(number, category);
 
 	enlargeStringInfo(plain, padded - plain->len);
 	memset(plain->data + plain->len, 0, padded - plain->len);
 	enlargeStringInfo(out, envelope_segment_bytes(padded));
 	size = envelope_seal_segment((uint8 *) out->data + out->len, header,
-								 category, link->via, 0, number,
+								 category, link->via, month, number,
 								 (uint8 *) rowkey->data, rowkey->len, key,
 								 (uint8 *) plain->data, padded);
 	crypto_wipe(key, sizeof(key));
@@ -497,6 +498,17 @@ emit_segment(RowSeal *seal, const EnvelopeHeader *header, const LinkMap *link,
 				 errmsg("could not seal a row of table \"%s\"",
 						get_rel_name(seal->table->relid))));
 	out->len += size;
+}
+
+static bool
+can_be_opened(const EnvelopeSegment *segment)
+{
+	uint8		key[KEYSTORE_KEY_BYTES];
+
+	if (!keystore_derive(segment->number, segment->category, segment->month, key))
+		return false;
+	crypto_wipe(key, sizeof(key));
+	return true;
 }
 
 /* One segment: copied if nothing of it changes, else sealed anew. */
@@ -511,9 +523,11 @@ seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
 	SegmentPlan plan;
 	bool		exists;
 	bool		changes = group_changes(seal, link, category, &exists);
+	int			month;
 
 	if (!exists)
 		return false;
+	month = expiry_month(seal->table, category, seal->values, seal->isnull);
 	if (seal->table->on_forget == FORGET_KEEP)
 		number |= KEYSTORE_KEEP_BIT;
 	if (!changes)
@@ -523,7 +537,8 @@ seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
 						  category, &segment))
 			return false;
 		if (old->same_row && old->header.number == header->number &&
-			(link->via == 0 || segment.number == number))
+			(link->via == 0 || segment.number == number) &&
+			(segment.month == month || !can_be_opened(&segment)))
 		{
 			appendBinaryStringInfo(out, (const char *) segment.start,
 								   segment.size);
@@ -532,7 +547,8 @@ seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
 	}
 	plan_segment(seal, link, category, old, &plan);
 	if (plan.nentries > 0)
-		emit_segment(seal, header, link, category, number, &plan, rowkey, out);
+		emit_segment(seal, header, link, category, month, number, &plan,
+					 rowkey, out);
 	pfree(plan.plain.data);
 	return plan.nentries > 0;
 }
@@ -620,6 +636,26 @@ row_form(const TableMap *table, const Datum *values, const bool *isnull)
 							  VARSIZE_ANY_EXHDR(sealed), &header))
 		damaged_envelope(table);
 	return header.token_epoch;
+}
+
+bool
+row_expires_right(const TableMap *table, const Datum *values,
+				  const bool *isnull)
+{
+	bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
+	const uint8 *buf = (uint8 *) VARDATA_ANY(sealed);
+	size_t		len = VARSIZE_ANY_EXHDR(sealed);
+	size_t		offset = 0;
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+
+	if (!envelope_read_header(buf, len, &header))
+		damaged_envelope(table);
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+		if (segment.month != expiry_month(table, segment.category, values, isnull) &&
+			can_be_opened(&segment))
+			return false;
+	return true;
 }
 
 struct varlena *

@@ -74,6 +74,13 @@ extern Datum row_decode(ColumnMap *column, const uint8 *bytes, int64 len,
 extern int	row_form(const TableMap *table, const Datum *values,
 					 const bool *isnull);
 
+/*
+ * Are all values of a sealed row under the month of expiry that they would be
+ * sealed with now?  Those whose keys are gone cannot be.
+ */
+extern bool row_expires_right(const TableMap *table, const Datum *values,
+							  const bool *isnull);
+
 /* The envelope for a row; turns values[] into what is stored. */
 extern struct varlena *row_seal(RowSeal *seal);
 

@@ -3,6 +3,8 @@
  *		Converting a table while others use it: batches of rows, and what
  *		they need.
  *
+ * The same batches give rows other months of expiry, see expiry.c.
+ *
  * The state is in gdpr.mapped_table (form, other_form), committed before the
  * first batch, so that everybody reads, searches and writes both forms; the
  * steps are in sql/55_transition.sql.
@@ -43,6 +45,7 @@
 #include "transition.h"
 
 PG_FUNCTION_INFO_V1(gdpr_convert_batch);
+PG_FUNCTION_INFO_V1(gdpr_reseal_batch);
 PG_FUNCTION_INFO_V1(gdpr_seal_rows);
 PG_FUNCTION_INFO_V1(gdpr_can_be_live);
 PG_FUNCTION_INFO_V1(gdpr_lock_conversion);
@@ -56,7 +59,7 @@ typedef struct Conversion
 {
 	Relation	rel;
 	TableMap   *table;
-	int			form;			/* to convert to */
+	int			form;			/* to convert to; not of CONVERT_EXPIRY */
 	ConvertFor	purpose;
 	bool		may_wait;		/* for locks of others */
 	bool		exclusive;		/* nobody else writes */
@@ -84,7 +87,7 @@ open_table(Oid relid, LOCKMODE lockmode)
 }
 
 static void
-begin_conversion(Conversion *work, Oid relid, bool may_wait)
+begin_conversion(Conversion *work, Oid relid, ConvertFor purpose, bool may_wait)
 {
 	work->rel = open_table(relid, RowExclusiveLock);
 
@@ -95,15 +98,19 @@ begin_conversion(Conversion *work, Oid relid, bool may_wait)
 						   work->sec_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	work->table = datamap_lookup(relid);
-	if (work->table == NULL || !datamap_in_transition(work->table))
+	if (work->table == NULL ||
+		(purpose != CONVERT_EXPIRY && !datamap_in_transition(work->table)))
 		ereport(ERROR,
 				(errcode(ERRCODE_GDPR_DATA_MAP),
+				 purpose == CONVERT_EXPIRY ?
+				 errmsg("table \"%s\" is not protected in the data map",
+						RelationGetRelationName(work->rel)) :
 				 errmsg("table \"%s\" is not being converted",
 						RelationGetRelationName(work->rel))));
 	CheckCmdReplicaIdentity(work->rel, CMD_UPDATE);
 	work->form = work->table->form;
 	work->may_wait = may_wait;
-	work->purpose = CONVERT_BATCH;
+	work->purpose = purpose;
 	work->exclusive = false;
 	work->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	work->estate = CreateExecutorState();
@@ -153,8 +160,8 @@ lock_row(Conversion *work, ItemPointer tid)
 
 	return table_tuple_lock(work->rel, tid, work->snapshot, work->locked,
 							GetCurrentCommandId(false),
-							work->table->has_tokens ? LockTupleExclusive :
-							LockTupleNoKeyExclusive,
+							work->table->has_tokens && work->purpose != CONVERT_EXPIRY ?
+							LockTupleExclusive : LockTupleNoKeyExclusive,
 							work->may_wait ? LockWaitBlock : LockWaitSkip,
 							work->may_wait ? TUPLE_LOCK_FLAG_FIND_LAST_VERSION : 0,
 							&failure) == TM_Ok;
@@ -200,6 +207,16 @@ lock_row_values(Conversion *work, const Datum *values, const bool *isnull)
 	return form_lock(work->rel, table, plain, plain_isnull, work->may_wait);
 }
 
+/* Is the row to be converted? */
+static bool
+is_wrong(const Conversion *work, const Datum *values, const bool *isnull)
+{
+	if (work->purpose != CONVERT_EXPIRY)
+		return row_form(work->table, values, isnull) != work->form;
+	return !isnull[work->table->sealed_attnum - 1] &&
+		!row_expires_right(work->table, values, isnull);
+}
+
 /* Convert the row that is locked.  False: not now. */
 static bool
 convert_locked(Conversion *work)
@@ -215,10 +232,13 @@ convert_locked(Conversion *work)
 	for (i = 0; i < natts; i++)
 		if (TupleDescAttr(RelationGetDescr(work->rel), i)->attisdropped)
 			new->tts_isnull[i] = true;
-	if (row_form(work->table, new->tts_values, new->tts_isnull) == work->form)
+	if (!is_wrong(work, new->tts_values, new->tts_isnull))
 		return true;
-	if (!lock_row_values(work, new->tts_values, new->tts_isnull) ||
-		!convert_row(work->table, new->tts_values, new->tts_isnull, work->form,
+	if (work->purpose == CONVERT_EXPIRY)
+		work->form = row_form(work->table, new->tts_values, new->tts_isnull);
+	else if (!lock_row_values(work, new->tts_values, new->tts_isnull))
+		return false;
+	if (!convert_row(work->table, new->tts_values, new->tts_isnull, work->form,
 					 work->purpose))
 		return false;
 	ExecStoreVirtualTuple(new);
@@ -242,24 +262,9 @@ convert_tid(Conversion *work, ItemPointer tid)
 	return done;
 }
 
-static bool
-needs_conversion(const Conversion *work, TupleTableSlot *slot)
-{
-	slot_getallattrs(slot);
-	return row_form(work->table, slot->tts_values, slot->tts_isnull) !=
-		work->form;
-}
-
-/*
- * gdpr.convert_batch(relation, position, rows, wait, OUT next, OUT converted,
- *		OUT skipped)
- *
- * Converts about so many rows from a block on; next is the block to go on
- * with, NULL at the end.  wait: the caller has locked out all writers, and no
- * row may be left.
- */
-Datum
-gdpr_convert_batch(PG_FUNCTION_ARGS)
+/* Converts rows from a block on, for the functions below. */
+static Datum
+convert_rows(FunctionCallInfo fcinfo, ConvertFor purpose, bool exclusive)
 {
 	BlockNumber first = (BlockNumber) PG_GETARG_INT64(1);
 	int64		limit = PG_GETARG_INT64(2);
@@ -278,8 +283,8 @@ gdpr_convert_batch(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	begin_conversion(&work, PG_GETARG_OID(0), PG_GETARG_BOOL(3));
-	work.exclusive = PG_GETARG_BOOL(3);
+	begin_conversion(&work, PG_GETARG_OID(0), purpose, exclusive);
+	work.exclusive = exclusive;
 	slot = table_slot_create(work.rel, NULL);
 	ItemPointerSet(&from, first, FirstOffsetNumber);
 	ItemPointerSet(&to, MaxBlockNumber, MaxOffsetNumber);
@@ -287,16 +292,25 @@ gdpr_convert_batch(PG_FUNCTION_ARGS)
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
 	{
 		BlockNumber here = ItemPointerGetBlockNumber(&slot->tts_tid);
+		MemoryContext before;
+		bool		wrong;
 
 		CHECK_FOR_INTERRUPTS();
-		if (here != block && converted + skipped >= limit)
+		if (here != block &&
+			(converted + skipped >= limit ||
+			 (purpose == CONVERT_EXPIRY && here - first >= limit)))
 		{
 			block = here;
 			at_end = false;
 			break;
 		}
 		block = here;
-		if (!needs_conversion(&work, slot))
+		slot_getallattrs(slot);
+		before = MemoryContextSwitchTo(work.per_row);
+		wrong = is_wrong(&work, slot->tts_values, slot->tts_isnull);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(work.per_row);
+		if (!wrong)
 			continue;
 		if (convert_tid(&work, &slot->tts_tid))
 			converted++;
@@ -313,6 +327,34 @@ gdpr_convert_batch(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(skipped);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
+}
+
+/*
+ * gdpr.convert_batch(relation, position, rows, wait, OUT next, OUT converted,
+ *		OUT skipped)
+ *
+ * Converts about so many rows from a block on; next is the block to go on
+ * with, NULL at the end.  wait: the caller has locked out all writers, and no
+ * row may be left.
+ */
+Datum
+gdpr_convert_batch(PG_FUNCTION_ARGS)
+{
+	return convert_rows(fcinfo, CONVERT_BATCH, PG_GETARG_BOOL(3));
+}
+
+/*
+ * gdpr.reseal_batch(relation, position, rows, OUT next, OUT resealed,
+ *		OUT skipped)
+ *
+ * The same for rows of a protected table with values that are not sealed under
+ * the month of expiry that they should have; most are right, so it also ends
+ * after so many blocks.
+ */
+Datum
+gdpr_reseal_batch(PG_FUNCTION_ARGS)
+{
+	return convert_rows(fcinfo, CONVERT_EXPIRY, false);
 }
 
 /* Seal a row for forget(). */
@@ -376,9 +418,8 @@ gdpr_seal_rows(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	begin_conversion(&work, PG_GETARG_OID(0), true);
+	begin_conversion(&work, PG_GETARG_OID(0), CONVERT_FORGET, true);
 	work.form = datamap_sealed_form(work.table);
-	work.purpose = CONVERT_FORGET;
 	if (!PG_ARGISNULL(1))
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TIDOID,
 						  sizeof(ItemPointerData), false, TYPALIGN_SHORT,
