@@ -19,6 +19,16 @@ $$;
 COMMENT ON FUNCTION gdpr.add_retention_result(uuid, gdpr.retention_task, bigint, bigint, bigint, bigint, jsonb) IS 'adds what a batch did to the results of a run';
 REVOKE ALL ON FUNCTION gdpr.add_retention_result(uuid, gdpr.retention_task, bigint, bigint, bigint, bigint, jsonb) FROM PUBLIC;
 
+-- What is no task has the name of the step as its action.
+CREATE FUNCTION gdpr.add_step_error(run uuid, step text, relation regclass, state text, "rows" bigint) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO gdpr.retention_result AS r (run, relation, category, action, rows_due, rows_deleted, rows_erased, rows_failed, errors)
+    VALUES (run, coalesce(relation::text, step), '', step, 0, 0, 0, 0, jsonb_build_object(state, jsonb_build_object('rows', "rows", 'first', relation::text)))
+    ON CONFLICT ON CONSTRAINT retention_result_pkey DO UPDATE SET errors = r.errors || excluded.errors, changed_at = clock_timestamp()
+$$;
+COMMENT ON FUNCTION gdpr.add_step_error(uuid, text, regclass, text, bigint) IS 'notes in the results of a run that a step could not be done';
+REVOKE ALL ON FUNCTION gdpr.add_step_error(uuid, text, regclass, text, bigint) FROM PUBLIC;
+
 -- Errors that are of the server, not of a row, end the run; what is over is done again by the next.
 CREATE FUNCTION gdpr.is_servers_error(state text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -271,10 +281,10 @@ REVOKE ALL ON FUNCTION gdpr.reseal_some(gdpr.retention_queue, integer) FROM PUBL
 CREATE FUNCTION gdpr.wait_for_writers() RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    prepared xid[] := ARRAY(SELECT p.transaction FROM pg_prepared_xacts p WHERE p.database = current_database());
+    others xid[] := ARRAY(SELECT p.transaction FROM pg_prepared_xacts p WHERE p.database = current_database());
 BEGIN
     FOR i IN 1 .. 20 LOOP
-        EXIT WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.transaction = ANY (prepared));
+        EXIT WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.transaction = ANY (others));
         IF i = 20 THEN
             RETURN false;
         END IF;
@@ -288,7 +298,7 @@ END $$;
 COMMENT ON FUNCTION gdpr.wait_for_writers() IS 'waits for all transactions that run now, also prepared ones, for two seconds; false: some still do';
 REVOKE ALL ON FUNCTION gdpr.wait_for_writers() FROM PUBLIC;
 
-CREATE FUNCTION gdpr.close_month(item gdpr.retention_queue) RETURNS void
+CREATE FUNCTION gdpr.close_month(run uuid, item gdpr.retention_queue) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     month smallint := item.position;
@@ -301,6 +311,7 @@ BEGIN
     IF NOT gdpr.wait_for_writers() THEN
         RAISE NOTICE 'the keys of % are not destroyed yet: a transaction does not end', gdpr.month_date(month)
             USING HINT = 'The next run tries again. See pg_stat_activity and pg_prepared_xacts.';
+        PERFORM gdpr.add_step_error(run, item.kind, NULL, '55P03', 0);
         RETURN;
     END IF;
     FOR part IN SELECT r.relation FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
@@ -318,11 +329,12 @@ BEGIN
     ELSE
         RAISE NOTICE 'the keys of % are not destroyed yet: % rows are locked that have to be sealed anew', gdpr.month_date(month), skipped
             USING HINT = 'The next run tries again.';
+        PERFORM gdpr.add_step_error(run, item.kind, NULL, '55P03', skipped);
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.close_month(gdpr.retention_queue) IS
+COMMENT ON FUNCTION gdpr.close_month(uuid, gdpr.retention_queue) IS
     'destroys the keys that expire in a month, of all categories that are shredded and of everybody, if no row is sealed under them any more';
-REVOKE ALL ON FUNCTION gdpr.close_month(gdpr.retention_queue) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.close_month(uuid, gdpr.retention_queue) FROM PUBLIC;
 
 -- Persons without rows ----------------------------------------------------------------------------
 
@@ -497,7 +509,7 @@ BEGIN
     ELSIF item.kind = 'reseal' THEN
         PERFORM gdpr.reseal_some(item, batch);
     ELSIF item.kind = 'month' THEN
-        PERFORM gdpr.close_month(item);
+        PERFORM gdpr.close_month(run, item);
     ELSIF item.kind = 'orphans' THEN
         next_start := gdpr.find_orphans(item.position);
         IF next_start IS NOT NULL THEN
@@ -519,6 +531,7 @@ EXCEPTION WHEN OTHERS THEN
     name := CASE WHEN state LIKE '42%' THEN SQLERRM ELSE concat_ws(' ', 'SQLSTATE', state, nullif(name, '')) END;
     IF task.table_id IS NULL THEN
         RAISE WARNING 'step "%" failed: %', item.kind, name;
+        PERFORM gdpr.add_step_error(run, item.kind, nullif(item.relation, 0), state, 0);
     ELSE
         RAISE WARNING 'rows of table % that are due could not be looked for: %', item.relation::regclass, name;
         PERFORM gdpr.add_retention_result(run, task, 0, 0, 0, 0,
