@@ -71,7 +71,6 @@ SELECT gdpr.set_retention('rt.person', '-1 month 40 days', 'closed_at');
 SELECT gdpr.set_retention('rt.person', '2000 years', 'closed_at');
 SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', 'drop');
 SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', NULL);
-SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', 'shred');
 SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', category => 'contact');
 SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', 'erase', category => 'content');
 SELECT gdpr.set_retention('rt.person', '1 year', 'closed_at', purpose => 'no such');

@@ -234,6 +234,38 @@ test_derivation(void)
 	ok(memcmp(direct, by_steps, 32) != 0, "months differ");
 }
 
+/* The nodes above months 1 ... m cover these and no others. */
+static void
+test_past(void)
+{
+	static const int months[] = {1, 2, 3, 4, 255, 256, 319, 324, 2047, 2048, 4094, 4095};
+	KeytreeNode nodes[KEYTREE_PAST_NODES];
+	bool		right = true;
+	int			most = 0;
+
+	for (size_t i = 0; i < sizeof(months) / sizeof(months[0]); i++)
+	{
+		int			count = keytree_past(5, months[i], nodes);
+
+		most = count > most ? count : most;
+		for (int category = 4; category <= 6; category++)
+			for (int month = 0; month < KEYTREE_MONTHS; month++)
+			{
+				int			covered = 0;
+
+				for (int n = 0; n < count; n++)
+					covered += keytree_covers(nodes[n], keytree_expiry(category, month));
+				right = right && covered ==
+					(category == 5 && month >= 1 && month <= months[i] ? 1 : 0);
+			}
+	}
+	ok(right, "each past month is below one node, and nothing else is");
+	ok(most > 1 && most <= KEYTREE_PAST_NODES, "the nodes are few");
+	ok(keytree_past(5, 0, nodes) == 0 && keytree_past(5, 4096, nodes) == 0 &&
+	   keytree_past(-1, 5, nodes) == 0 && keytree_past(16, 5, nodes) == 0,
+	   "there are none out of range");
+}
+
 int
 main(void)
 {
@@ -244,6 +276,7 @@ main(void)
 	test_limits();
 	test_order();
 	test_derivation();
+	test_past();
 	crypto_forget();
 	return done();
 }
