@@ -121,7 +121,7 @@ lint:
 	if command -v shellcheck >/dev/null; then \
 		echo "+++ shellcheck +++"; \
 		shellcheck -x .ci/run test/setup test/setup-* \
-			test/demo/run test/bench/run test/bench/decision test/bench/audit test/bench/rights test/bench/instructions test/fuzz/run || status=1; \
+			test/demo/run test/bench/run test/bench/decision test/bench/audit test/bench/rights test/bench/retention test/bench/instructions test/fuzz/run || status=1; \
 	else echo "shellcheck is not installed: skipped"; fi; \
 	exit $$status
 
@@ -144,6 +144,7 @@ bench:
 	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/decision
 	@env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup test/bench/audit
 	$(SETUP) test/bench/rights
+	$(SETUP) test/bench/retention
 
 instructions:
 	$(SETUP) test/bench/instructions

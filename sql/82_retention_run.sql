@@ -383,7 +383,8 @@ BEGIN
             living := array_remove(living, merged.number);
         END IF;
     END LOOP;
-    DELETE FROM gdpr.orphan o WHERE o.subject >= start AND o.subject < stop AND o.subject <> ALL (living);
+    DELETE FROM gdpr.orphan d WHERE d.subject IN (
+        SELECT o.subject FROM gdpr.orphan o WHERE o.subject >= start AND o.subject < stop EXCEPT SELECT unnest(living));
     INSERT INTO gdpr.orphan (subject) SELECT n FROM unnest(living) n ON CONFLICT DO NOTHING;
     RETURN (SELECT min(greatest(p.first_subject, stop)) FROM gdpr.provenance p
             WHERE p.first_subject >= coalesce((SELECT max(q.first_subject) FROM gdpr.provenance q WHERE q.first_subject <= stop), stop)
