@@ -83,6 +83,9 @@ remove_created(const uint8 id[UUID_LEN])
 void
 keystore_admin_xact_end(bool commit)
 {
+	/* the log is kept for the audit trail from the first visit on */
+	if (commit && created != NULL)
+		keystore_wake_worker();
 	for (; created != NULL; created = created->next)
 		if (!commit)
 			remove_created(created->id);

@@ -45,6 +45,7 @@
 #define AUDIT_PAUSES	5		/* without a record, then the worker ends: it would
 								 * be in the way of CREATE DATABASE ... TEMPLATE */
 #define MAX_BACKOFF			6	/* doublings of gdpr.worker_naptime */
+#define SOON_MS			100
 
 PGDLLEXPORT void gdpr_launcher_main(Datum arg);
 PGDLLEXPORT void gdpr_worker_main(Datum arg);
@@ -497,6 +498,7 @@ gdpr_launcher_main(Datum arg)
 	{
 		long		pause;
 		XLogRecPtr	needed;
+		bool		soon = false;
 
 		CHECK_FOR_INTERRUPTS();
 		reload();
@@ -513,11 +515,15 @@ gdpr_launcher_main(Datum arg)
 			audit_wal_keep(InvalidXLogRecPtr);
 		else if (audit_queue_needed(&needed))
 			audit_wal_keep(needed);
+		else
+			soon = audit_queue_visits() > 0;	/* a first worker is at it */
 		failures = failed ? Min(failures + 1, MAX_BACKOFF) : 0;
 
 		MemoryContextReset(context);
 
 		pause = (long) guc_worker_naptime << (failures > 0 ? failures - 1 : 0);
+		if (soon && !failed)
+			pause = Min(pause, SOON_MS);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 pause, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -144,4 +144,13 @@ is(records($standby, 'promoted', 1), 1, 'and records');
 is($standby->safe_psql('crm', 'SELECT count(*) FROM gdpr.verify_audit()'), 0, 'the chain holds');
 
 $standby->stop;
+
+# ---------- the first keystore of a server ----------
+
+my $new = new_server('new', allows_streaming => 1);
+$new->adjust_conf('postgresql.conf', 'gdpr.worker_naptime', '1h');
+$new->start;
+create_keystore($new);
+ok(wait_for($new, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'gdpr_audit'", '1'), 'the log is kept from the start');
+$new->stop;
 done_testing();
