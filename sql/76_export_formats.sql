@@ -257,7 +257,7 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .4re
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; margin: .75rem 0 1rem; font-size: .97rem }
 caption { text-align: left; font-weight: 600; padding: .25rem 0 }
-th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #c9d1d9; white-space: pre-wrap; overflow-wrap: anywhere; min-width: 5rem }
+th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #c9d1d9; white-space: pre-wrap; overflow-wrap: break-word; min-width: 5rem; max-width: 28rem }
 td { unicode-bidi: isolate }
 thead th { background: #eef1f4 }
 th small { display: block; font-weight: 400; color: #4b5560 }
