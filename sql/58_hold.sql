@@ -28,10 +28,11 @@ CREATE FUNCTION gdpr.new_number() RETURNS bigint
 COMMENT ON FUNCTION gdpr.new_number() IS 'draws a number of the keystore that nobody has had';
 REVOKE ALL ON FUNCTION gdpr.new_number() FROM PUBLIC;
 
-CREATE FUNCTION gdpr.hold_rows(relation regclass, person bigint, number bigint) RETURNS bigint
+CREATE FUNCTION gdpr.hold_rows(relation regclass, person bigint, number bigint, numbers bigint[] DEFAULT NULL, "row" tid DEFAULT NULL) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_hold_rows';
-COMMENT ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint) IS 'seals a person''s rows in a table anew, under another number; for forget';
-REVOKE ALL ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint, bigint[], tid) IS
+    'seals a person''s rows in a table, or one of them, anew, under another number; numbers: those rows that hold values under one of these, which are the person''s; for forget';
+REVOKE ALL ON FUNCTION gdpr.hold_rows(regclass, bigint, bigint, bigint[], tid) FROM PUBLIC;
 
 -- Who forgets, holds, merges or separates persons has these locks: a person is forgotten with all its numbers, or none of them.
 CREATE FUNCTION gdpr.lock_persons(subjects bigint[]) RETURNS void
@@ -83,6 +84,21 @@ END $$;
 COMMENT ON FUNCTION gdpr.assert_until(timestamptz) IS 'raises an error unless a hold can last until then';
 REVOKE ALL ON FUNCTION gdpr.assert_until(timestamptz) FROM PUBLIC;
 
+-- Who owns what is held has to be known until the end.
+CREATE FUNCTION gdpr.with_owners(relations regclass[]) RETURNS regclass[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE held(id) AS (
+        SELECT t.id FROM gdpr.mapped_table t WHERE t.relation = ANY (relations)
+        UNION
+        SELECT m.owner_id FROM held h CROSS JOIN LATERAL (SELECT h.id UNION SELECT a.id FROM gdpr.tables_above(h.id) a) u
+        JOIN gdpr.mapped_owner m ON m.table_id = u.id)
+    SELECT CASE WHEN relations IS NOT NULL THEN
+        relations || ARRAY(SELECT t.relation FROM held h JOIN gdpr.mapped_table t USING (id) WHERE t.relation <> ALL (relations) ORDER BY t.id) END
+$$;
+COMMENT ON FUNCTION gdpr.with_owners(regclass[]) IS
+    'these declared tables, and those that say who owns their rows, or rows above these; NULL for NULL';
+REVOKE ALL ON FUNCTION gdpr.with_owners(regclass[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.hold(subject bigint, reason text, until timestamptz, relations regclass[] DEFAULT NULL,
                           ground text DEFAULT 'legal_claims') RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -113,7 +129,7 @@ BEGIN
     PERFORM gdpr.assert_person(person);
     PERFORM gdpr.lock_retention(false); -- what is due goes, or sees the hold
     INSERT INTO gdpr.hold (id, subject, relations, ground, reason, until, placed_by, actor)
-    VALUES (result, person, relations, ground, gdpr.seal_note(person, 'hold', result, to_jsonb(reason)), until, gdpr.caller(),
+    VALUES (result, person, gdpr.with_owners(relations), ground, gdpr.seal_note(person, 'hold', result, to_jsonb(reason)), until, gdpr.caller(),
             nullif(current_setting('gdpr.actor'), ''));
     RETURN result;
 END $$;

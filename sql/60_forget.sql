@@ -197,14 +197,8 @@ DECLARE
     owners record;
     item text;
 BEGIN
-    FOR owners IN
-        SELECT t.relation, w.relation AS through,
-               (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
-        FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
-        WHERE t.protected AND w.protected ORDER BY t.id
-    LOOP
+    FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
         relation := owners.relation;
-        PERFORM gdpr.assert_same_owner(relation, owners.through);
         FOR item IN
             SELECT gdpr.run_as_owner(relation, format(
                 'SELECT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS (SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = $1)'
@@ -228,6 +222,46 @@ END $$;
 COMMENT ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) IS
     'rows with several owners of which a person is one, by their numbers; has_others: an owner who is not leaving; for forget';
 REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) FROM PUBLIC;
+
+-- What a hold has kept of rows that somebody else has come to own is theirs at its end: each row gets a number of its own again.
+CREATE FUNCTION gdpr.share_held_rows(number bigint, leaving bigint[]) RETURNS jsonb
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owners record;
+    item text;
+    others bigint[];
+    shared bigint;
+    before jsonb;
+    result jsonb := '{}';
+BEGIN
+    IF NOT EXISTS (SELECT FROM gdpr.hold h WHERE h.number = share_held_rows.number) OR gdpr.key_is_lost(number, NULL) THEN
+        RETURN result;
+    END IF;
+    LOOP
+        before := result;
+        FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
+            FOR item IN
+                SELECT gdpr.run_as_owner(owners.relation, format(
+                    'SELECT ARRAY[s.tableoid::text, s.ctid::text, array_agg(DISTINCT coalesce(gdpr.subject_number(o.gdpr_sealed), 0))::text]'
+                    ' FROM %s s JOIN %s o ON %s WHERE gdpr.subject_number(s.gdpr_sealed) = $1 GROUP BY s.tableoid, s.ctid',
+                    owners.relation, owners.through, owners.condition), share_held_rows.number)
+            LOOP
+                others := (item::text[])[3];
+                CONTINUE WHEN NOT EXISTS (
+                    SELECT FROM unnest(others) o WHERE gdpr.person(o) <> ALL (leaving) AND NOT EXISTS (
+                        SELECT FROM gdpr.tombstone t WHERE t.number = o AND t.category IS NULL));
+                shared := gdpr.new_number();
+                PERFORM gdpr.hold_rows((item::text[])[1]::oid, share_held_rows.number, shared, "row" => (item::text[])[2]::tid);
+                result := result || jsonb_build_object(shared, owners.relation);
+            END LOOP;
+        END LOOP;
+        EXIT WHEN result = before; -- these rows can own others
+    END LOOP;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.share_held_rows(bigint, bigint[]) IS
+    'gives rows under a hold''s number that have an owner who is not leaving numbers of their own; these numbers, with the relations; for forget';
+REVOKE ALL ON FUNCTION gdpr.share_held_rows(bigint, bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.clear_links(relation regclass, person bigint, statement text) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_clear_links';
@@ -298,7 +332,10 @@ BEGIN
         result := gdpr.reported(relation, 'erase', gdpr.forget_rows(relation, number, category_id, true),
                                 CASE WHEN category_id IS NULL THEN 'declared' ELSE 'this category only' END);
     END IF;
-    IF has_others THEN
+    IF has_others AND hold.id IS NOT NULL THEN
+        RETURN result || gdpr.reported(relation, 'hold', gdpr.hold_rows(relation, number, hold.number, number || aliases),
+                                       format('has values in rows of others: %s, until %s', hold.ground, hold.until));
+    ELSIF has_others THEN
         FOREACH alias IN ARRAY number || aliases LOOP
             elsewhere := elsewhere + gdpr.forget_rows(relation, alias, category_id, true);
         END LOOP;
@@ -363,6 +400,7 @@ BEGIN
             END IF;
             PERFORM gdpr.seal_person(item.relation, whose);
         END LOOP;
+        shared := shared || gdpr.share_held_rows(whose, own);
         FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own, category_id) r WHERE r.number <> ALL (own) LOOP
             IF item.has_others THEN
                 shared := shared || jsonb_build_object(item.number, item.relation);
@@ -551,14 +589,15 @@ BEGIN
     PERFORM gdpr.tell_erasure(person, NULL);
     -- who adds rows to what is held, is waited for
     SELECT * INTO leaving FROM gdpr.leaving(person, NULL, EXISTS (
-        SELECT FROM gdpr.hold h WHERE h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL));
+        SELECT FROM gdpr.hold h WHERE (h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL) OR h.number = person));
     -- what is held has to be sealed anew while there are keys
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
         SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h LIMIT 1;
         CONTINUE WHEN NOT FOUND;
         held.number := gdpr.hold_number(held);
         FOREACH whose IN ARRAY leaving.own LOOP
-            report := report || gdpr.erase_relation(item.relation, item.mapped, false, whose, '{}', NULL, held);
+            report := report || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
+                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category IS NOT NULL), NULL, held);
         END LOOP;
     END LOOP;
     INSERT INTO gdpr.erasure (subject, reason, relations, kek_version, token_epoch)

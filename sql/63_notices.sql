@@ -99,13 +99,7 @@ CREATE FUNCTION gdpr.owners_of(numbers bigint[], OUT number bigint, OUT owner bi
 DECLARE
     owners record;
 BEGIN
-    FOR owners IN
-        SELECT t.relation, w.relation AS through,
-               (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
-        FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
-        WHERE t.protected AND w.protected ORDER BY t.id
-    LOOP
-        PERFORM gdpr.assert_same_owner(owners.relation, owners.through);
+    FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
         RETURN QUERY
         SELECT DISTINCT (r::bigint[])[1], gdpr.person((r::bigint[])[2])
         FROM gdpr.run_as_owner(owners.relation, format(

@@ -90,13 +90,7 @@ DECLARE
     i integer := 1;
 BEGIN
     WHILE i <= cardinality(numbers) LOOP
-        FOR owners IN
-            SELECT t.relation, w.relation AS through,
-                   (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b)) AS condition
-            FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
-            WHERE t.protected AND w.protected ORDER BY t.id
-        LOOP
-            PERFORM gdpr.assert_same_owner(owners.relation, owners.through);
+        FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
             found_numbers := ARRAY(SELECT r::bigint FROM gdpr.run_as_owner(owners.relation, format(
                 'SELECT DISTINCT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS (SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = $1)'
                 ' ORDER BY 1', owners.relation, owners.through, owners.condition), numbers[i]) r WHERE r::bigint <> ALL (numbers));

@@ -315,15 +315,17 @@ gdpr_clear_links(PG_FUNCTION_ARGS)
 }
 
 /*
- * gdpr.hold_rows(relation, person, number) RETURNS bigint
+ * gdpr.hold_rows(relation, person, number, numbers, row) RETURNS bigint
  *
- * Seals the rows of a person in a protected table anew, under another number;
- * how many.  Rows of tables that belong to them follow.
+ * Seals rows of a person in a protected table anew, under another number: its
+ * own ones, or (numbers) those that hold values under one of these numbers,
+ * which are all the person's; row: one row.  How many.  Rows of tables that
+ * belong to them follow.
  */
 Datum
 gdpr_hold_rows(PG_FUNCTION_ARGS)
 {
-	Work		work = {.nargs = 1, .types = {INT8OID}, .nulls = " "};
+	Work		work = {.nargs = 3, .types = {INT8OID, INT8ARRAYOID, TIDOID}, .nulls = "   "};
 	int64		rows;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
@@ -335,11 +337,18 @@ gdpr_hold_rows(PG_FUNCTION_ARGS)
 	work.mode.person = (uint64) PG_GETARG_INT64(1);
 	work.mode.number = alias_living_person(PG_GETARG_INT64(2));
 	work.args[0] = PG_GETARG_DATUM(1);
+	work.args[1] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
+	work.nulls[1] = PG_ARGISNULL(3) ? 'n' : ' ';
+	work.args[2] = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
+	work.nulls[2] = PG_ARGISNULL(4) ? 'n' : ' ';
 	SPI_connect();
 	work.query = psprintf(REWRITE_PHYSICAL
-						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed"
-						  " WHERE gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1",
-						  datamap_relation_name(work.table->relid));
+						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s%s",
+						  datamap_relation_name(work.table->relid),
+						  PG_ARGISNULL(3) ?
+						  "gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1" :
+						  "gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.&&) $2",
+						  PG_ARGISNULL(4) ? "" : " AND ctid OPERATOR(pg_catalog.=) $3");
 	rows = run_work(&work);
 	SPI_finish();
 	PG_RETURN_INT64(rows);

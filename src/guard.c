@@ -34,11 +34,9 @@
 #include "replication/logicalworker.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "alias.h"
 #include "audit.h"
 #include "check.h"
 #include "compat.h"
@@ -48,7 +46,6 @@
 #include "guard_internal.h"
 #include "guard_mode.h"
 #include "move.h"
-#include "plans.h"
 #include "policy.h"
 #include "reveal.h"
 #include "row.h"
@@ -290,61 +287,6 @@ keep_stored(GuardRow *row)
 
 		row->values[att] = row->old_values[att];
 		row->isnull[att] = row->old_isnull[att];
-	}
-}
-
-/* Data whose processing is restricted is stored, and stays as it is. */
-static void
-require_unrestricted(Relation rel, uint64 person)
-{
-	if (person == 0 || IsLogicalWorker() || policy_permits_change(person))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_GDPR_RESTRICTED),
-			 errmsg("cannot change or delete a row of table \"%s\": the processing of its person's data is restricted",
-					RelationGetRelationName(rel)),
-			 errdetail("Art. 18 GDPR: the data may only be stored. It is person " UINT64_FORMAT ".",
-					   person),
-			 errhint("An officer can lift the restriction, after the person was informed: SELECT gdpr.lift_restriction(" UINT64_FORMAT ", informed_at => ...).",
-					 person)));
-}
-
-/* The same of those who have values in rows that are not theirs, but one. */
-static void
-require_others_unrestricted(Relation rel, const TableMap *table,
-							const uint8 *buf, size_t len, uint64 but)
-{
-	EnvelopeHeader header;
-	EnvelopeSegment segment;
-	size_t		offset = 0;
-
-	if (table->nlinks <= 1 || !envelope_read_header(buf, len, &header))
-		return;
-	while (envelope_next_segment(buf, len, &header, &offset, &segment))
-	{
-		uint64		person = segment.via == 0 ? but :
-			alias_person(sealed_person(segment.number));
-
-		if (person != but)
-			require_unrestricted(rel, person);
-	}
-}
-
-/* Neither the row's person, nor another whose values the UPDATE takes away. */
-static void
-require_may_update(GuardRow *row)
-{
-	int			i;
-
-	require_unrestricted(row->rel, guard_old_person(row));
-	for (i = 1; i < row->table->nlinks && row->old != NULL; i++)
-	{
-		LinkMap    *link = &row->table->links[i];
-
-		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
-								row->old_values, row->old_isnull))
-			require_unrestricted(row->rel,
-								 alias_person(guard_old_column_person(row, link->via, -1)));
 	}
 }
 
@@ -690,14 +632,7 @@ decide_states(GuardRow *row, bool application)
 	else if (!application &&
 			 (guard_mode().erase || is_persons(row)))
 	{
-		if (guard_mode().person == GUARD_ANYBODY && row->old != NULL)
-		{
-			require_unrestricted(row->rel, guard_old_person(row));
-			require_others_unrestricted(row->rel, row->table,
-										(uint8 *) VARDATA_ANY(row->old),
-										VARSIZE_ANY_EXHDR(row->old),
-										guard_old_person(row));
-		}
+		guard_require_may_expire(row);
 		keep_stored(row);
 		forget_states(row);
 	}
@@ -784,8 +719,8 @@ gdpr_guard_seal(PG_FUNCTION_ARGS)
 	row.leaves = !row.insert && !row.moved &&
 		move_leaves(row.rel, row.table, row.old_values, row.old_isnull,
 					row.values, row.isnull);
-	if (application && !row.insert && !row.moved)
-		require_may_update(&row);
+	if (!row.insert && !row.moved)
+		guard_require_may_update(&row, application);
 	if (decide_states(&row, application))
 	{
 		require_not_null(&row);
@@ -852,63 +787,6 @@ gdpr_guard_deleting(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* Is there a row? */
-static bool
-exists_for(const char *statement, int nargs, Oid *types, Datum *args)
-{
-	bool		result;
-	Oid			user;
-	int			sec_context;
-
-	GetUserIdAndSecContext(&user, &sec_context);
-	SetUserIdAndSecContext(datamap_owner(),
-						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	if (SPI_execute_plan(plans_get(statement, nargs, types), args, NULL, true,
-						 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for what keeps a row");
-	result = SPI_processed > 0;
-	SPI_finish();
-	SetUserIdAndSecContext(user, sec_context);
-	return result;
-}
-
-/*
- * When rows are forgotten, or due, others go with them, by ON DELETE CASCADE or
- * a trigger: not those of somebody else, nor those that have to stay.  Whoever
- * deletes the upper row then erases it.  person 0: the row is not sealed.
- */
-static void
-require_may_cascade(Relation rel, const TableMap *table, uint64 person)
-{
-	bool		kept = table->on_forget == FORGET_KEEP;
-
-	if (guard_mode().task != GUARD_FORGET ||
-		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) <= 1)
-		return;
-	if (guard_mode().person != GUARD_ANYBODY)
-		kept |= person != 0 && !alias_is_same(person, guard_mode().person);
-	else
-	{
-		Oid			types[2] = {INT4OID, OIDOID};
-		Datum		args[2] = {Int32GetDatum(table->id), ObjectIdGetDatum(table->root->relid)};
-
-		kept = kept ||
-			exists_for("SELECT 1 FROM gdpr.retention_policy p WHERE p.table_id OPERATOR(pg_catalog.=) $1"
-					   " AND $2 IS NOT NULL", 2, types, args);
-		types[0] = INT8OID;
-		args[0] = Int64GetDatum((int64) person);
-		kept = kept || (person != 0 &&
-						exists_for("SELECT 1 WHERE gdpr.is_held($1, $2)", 2, types, args));
-	}
-	if (kept)
-		ereport(ERROR,
-				(errcode(ERRCODE_RESTRICT_VIOLATION),
-				 errmsg("a row of table \"%s\" would be deleted with another, and has to stay",
-						RelationGetRelationName(rel)),
-				 errtable(rel)));
-}
-
 /*
  * gdpr.guard_delete() RETURNS trigger: BEFORE DELETE
  */
@@ -917,10 +795,8 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
 	TableMap   *table = datamap_lookup(RelationGetRelid(trigger->tg_relation));
-	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
 	bool		moved;
 	bytea	   *envelope;
-	uint64		person;
 	Datum		sealed;
 	bool		isnull;
 
@@ -930,19 +806,12 @@ gdpr_guard_delete(PG_FUNCTION_ARGS)
 						  RelationGetDescr(trigger->tg_relation), &isnull);
 	if (isnull)
 	{
-		require_may_cascade(trigger->tg_relation, table, 0);
+		guard_require_may_delete(trigger->tg_relation, table, NULL);
 		audit_touch(table, NULL, 0, AUDIT_WRITE, policy_purpose(policy_session()));
 		return PointerGetDatum(trigger->tg_trigtuple);
 	}
 	envelope = DatumGetByteaPP(sealed);
-	person = sealed_row_person((uint8 *) VARDATA_ANY(envelope),
-							   VARSIZE_ANY_EXHDR(envelope));
-	require_may_cascade(trigger->tg_relation, table, person);
-	if (person != forgotten)
-		require_unrestricted(trigger->tg_relation, person);
-	require_others_unrestricted(trigger->tg_relation, table,
-								(uint8 *) VARDATA_ANY(envelope),
-								VARSIZE_ANY_EXHDR(envelope), forgotten);
+	guard_require_may_delete(trigger->tg_relation, table, envelope);
 	/* PostgreSQL deletes, too, what an UPDATE has moved to another partition */
 	moved = left_relid == RelationGetRelid(trigger->tg_relation) &&
 		ItemPointerEquals(&left_tid, &trigger->tg_trigtuple->t_self) &&

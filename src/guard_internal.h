@@ -1,6 +1,6 @@
 /*
  * guard_internal.h
- *		Shared by guard.c and guard_row.c.
+ *		Shared by guard.c, guard_row.c, guard_stay.c and guard_audit.c.
  */
 #ifndef GDPR_GUARD_INTERNAL_H
 #define GDPR_GUARD_INTERNAL_H
@@ -84,6 +84,16 @@ extern uint64 guard_old_column_person(const GuardRow *row, int via,
 
 /* The numbers of all links; after the states of the columns are known. */
 extern void guard_resolve_numbers(GuardRow *row);
+
+/*
+ * Rows that have to stay (guard_stay.c): errors unless a row may be changed, by
+ * a statement of the application or what the mode brings about; is due; may be
+ * deleted (envelope NULL: it is not sealed).
+ */
+extern void guard_require_may_update(GuardRow *row, bool application);
+extern void guard_require_may_expire(const GuardRow *row);
+extern void guard_require_may_delete(Relation rel, const TableMap *table,
+									 const bytea *envelope);
 
 /*
  * To the audit trail (guard_audit.c): a row was sealed, of which these columns,

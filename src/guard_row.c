@@ -11,6 +11,7 @@
 #include "utils/datum.h"
 #include "utils/rel.h"
 
+#include "alias.h"
 #include "errors.h"
 #include "former.h"
 #include "guard_internal.h"
@@ -301,10 +302,11 @@ is_renumbering(void)
 	return guard_mode().task == GUARD_RELINK && guard_mode().number != 0;
 }
 
+/* What it has under a further number goes along. */
 static uint64
-renumbered(uint64 person)
+renumbered(uint64 number)
 {
-	return person == guard_mode().person ? guard_mode().number : person;
+	return alias_person(number) == guard_mode().person ? guard_mode().number : number;
 }
 
 /* Whose row it is. */

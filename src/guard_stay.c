@@ -1,0 +1,238 @@
+/*
+ * guard_stay.c
+ *		Which rows have to stay, or to stay as they are: those of persons whose
+ *		processing is restricted (Art. 18), those that a hold keeps (Art. 17(3)),
+ *		and, when rows are forgotten or due, those of others.
+ *
+ * What may not go with another row is ERRCODE_RESTRICT_VIOLATION: whoever
+ * deletes that one then erases it, and its key stays.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "replication/logicalworker.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "alias.h"
+#include "errors.h"
+#include "guard_internal.h"
+#include "guard_mode.h"
+#include "plans.h"
+#include "policy.h"
+#include "sealed.h"
+#include "subject.h"
+
+/* Is there a row? */
+static bool
+exists_for(const char *statement, int nargs, Oid *types, Datum *args)
+{
+	bool		result;
+	Oid			user;
+	int			sec_context;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(datamap_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	if (SPI_execute_plan(plans_get(statement, nargs, types), args, NULL, true,
+						 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for what keeps a row");
+	result = SPI_processed > 0;
+	SPI_finish();
+	SetUserIdAndSecContext(user, sec_context);
+	return result;
+}
+
+/* Data whose processing is restricted is stored, and stays as it is. */
+static void
+require_unrestricted(Relation rel, uint64 person)
+{
+	if (person == 0 || IsLogicalWorker() || policy_permits_change(person))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_GDPR_RESTRICTED),
+			 errmsg("cannot change or delete a row of table \"%s\": the processing of its person's data is restricted",
+					RelationGetRelationName(rel)),
+			 errdetail("Art. 18 GDPR: the data may only be stored. It is person " UINT64_FORMAT ".",
+					   person),
+			 errhint("An officer can lift the restriction, after the person was informed: SELECT gdpr.lift_restriction(" UINT64_FORMAT ", informed_at => ...).",
+					 person)));
+}
+
+/* Nor does retention, or the forgetting of another, take what a hold keeps. */
+static void
+require_unheld(Relation rel, const TableMap *table, uint64 person)
+{
+	Oid			types[2] = {INT8OID, OIDOID};
+	Datum		args[2] = {Int64GetDatum((int64) person), ObjectIdGetDatum(table->root->relid)};
+
+	if (guard_mode().task == GUARD_FORGET &&
+		exists_for("SELECT 1 FROM gdpr.hold h WHERE h.subject OPERATOR(pg_catalog.=) ANY (gdpr.numbers_of($1))"
+				   " AND h.finished_at IS NULL AND h.until OPERATOR(pg_catalog.>) pg_catalog.now()"
+				   " AND (h.relations IS NULL OR $2::pg_catalog.regclass OPERATOR(pg_catalog.=) ANY (h.relations))",
+				   2, types, args))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESTRICT_VIOLATION),
+				 errmsg("a row of table \"%s\" holds values of another person, which are held",
+						RelationGetRelationName(rel)),
+				 errtable(rel)));
+}
+
+/* The same of those who have values in rows that are not theirs, but one. */
+static void
+require_others_unrestricted(Relation rel, const TableMap *table,
+							const uint8 *buf, size_t len, uint64 but)
+{
+	EnvelopeHeader header;
+	EnvelopeSegment segment;
+	size_t		offset = 0;
+
+	if (table->nlinks <= 1 || !envelope_read_header(buf, len, &header))
+		return;
+	while (envelope_next_segment(buf, len, &header, &offset, &segment))
+	{
+		uint64		person = segment.via == 0 ? but :
+			alias_person(sealed_person(segment.number));
+
+		if (person == but)
+			continue;
+		require_unrestricted(rel, person);
+		require_unheld(rel, table, person);
+	}
+}
+
+/* Is the person of a row restricted, or does a hold keep the row? */
+static bool
+is_held(const TableMap *table, uint64 person)
+{
+	Oid			types[2] = {INT8OID, OIDOID};
+	Datum		args[2] = {Int64GetDatum((int64) person), ObjectIdGetDatum(table->root->relid)};
+
+	return exists_for("SELECT 1 WHERE gdpr.is_held($1, $2)", 2, types, args);
+}
+
+/* Is it a consequence of what forget() or the retention run does itself? */
+static bool
+is_cascade(void)
+{
+	return guard_mode().task == GUARD_FORGET &&
+		DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1;
+}
+
+/*
+ * When rows are forgotten, or due, others change, by ON DELETE SET NULL or a
+ * trigger: not those that have to stay as they are.  Whoever deletes the upper
+ * row then erases it, and its key stays.
+ */
+static void
+require_may_unlink(GuardRow *row)
+{
+	uint64		person = guard_old_person(row);
+
+	if (!is_cascade() || person == 0 ||
+		(guard_mode().person != GUARD_ANYBODY &&
+		 alias_is_same(person, guard_mode().person)))
+		return;
+	if (is_held(row->table, person))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESTRICT_VIOLATION),
+				 errmsg("a row of table \"%s\" would be changed when another is deleted, and has to stay as it is",
+						RelationGetRelationName(row->rel)),
+				 errtable(row->rel)));
+}
+
+/* The application may change it: neither the row's person, nor another whose
+ * values the UPDATE takes away, is restricted. */
+static void
+require_may_change(GuardRow *row)
+{
+	int			i;
+
+	require_unrestricted(row->rel, guard_old_person(row));
+	for (i = 1; i < row->table->nlinks && row->old != NULL; i++)
+	{
+		LinkMap    *link = &row->table->links[i];
+
+		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
+								row->old_values, row->old_isnull))
+			require_unrestricted(row->rel,
+								 alias_person(guard_old_column_person(row, link->via, -1)));
+	}
+}
+
+void
+guard_require_may_update(GuardRow *row, bool application)
+{
+	if (application)
+		require_may_change(row);
+	else
+		require_may_unlink(row);
+}
+
+void
+guard_require_may_expire(const GuardRow *row)
+{
+	if (guard_mode().person != GUARD_ANYBODY || row->old == NULL)
+		return;
+	require_unrestricted(row->rel, guard_old_person(row));
+	require_others_unrestricted(row->rel, row->table,
+								(uint8 *) VARDATA_ANY(row->old),
+								VARSIZE_ANY_EXHDR(row->old),
+								guard_old_person(row));
+}
+
+/*
+ * When rows are forgotten, or due, others go with them, by ON DELETE CASCADE or
+ * a trigger: not those of somebody else, nor those that have to stay.  Whoever
+ * deletes the upper row then erases it.  person 0: the row is not sealed.
+ */
+static void
+require_may_cascade(Relation rel, const TableMap *table, uint64 person)
+{
+	bool		kept = table->on_forget == FORGET_KEEP;
+
+	if (!is_cascade())
+		return;
+	if (guard_mode().person != GUARD_ANYBODY)
+		kept |= person != 0 && !alias_is_same(person, guard_mode().person);
+	else
+	{
+		Oid			types[2] = {INT4OID, OIDOID};
+		Datum		args[2] = {Int32GetDatum(table->id), ObjectIdGetDatum(table->root->relid)};
+
+		kept = kept ||
+			exists_for("SELECT 1 FROM gdpr.retention_policy p WHERE p.table_id OPERATOR(pg_catalog.=) $1"
+					   " AND $2 IS NOT NULL", 2, types, args) ||
+			(person != 0 && is_held(table, person));
+	}
+	if (kept)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESTRICT_VIOLATION),
+				 errmsg("a row of table \"%s\" would be deleted with another, and has to stay",
+						RelationGetRelationName(rel)),
+				 errtable(rel)));
+}
+
+void
+guard_require_may_delete(Relation rel, const TableMap *table,
+						 const bytea *envelope)
+{
+	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
+	uint64		person;
+
+	if (envelope == NULL)
+	{
+		require_may_cascade(rel, table, 0);
+		return;
+	}
+	person = sealed_row_person((const uint8 *) VARDATA_ANY(envelope),
+							   VARSIZE_ANY_EXHDR(envelope));
+	require_may_cascade(rel, table, person);
+	if (person != forgotten)
+		require_unrestricted(rel, person);
+	require_others_unrestricted(rel, table,
+								(const uint8 *) VARDATA_ANY(envelope),
+								VARSIZE_ANY_EXHDR(envelope), forgotten);
+}
