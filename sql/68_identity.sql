@@ -205,7 +205,7 @@ COMMENT ON FUNCTION gdpr.value_subject(gdpr.sealed, integer) IS
     'the number of the person whose value a personal column of a row holds, from the clear part of its envelope';
 
 CREATE FUNCTION gdpr.personal_columns(OUT relation regclass, OUT name name, OUT column_id integer, OUT searchable boolean, OUT lowered boolean,
-                                      OUT type text, OUT equality text, OUT is_text boolean, OUT is_array boolean)
+                                      OUT type text, OUT equality text, OUT is_text boolean, OUT is_array boolean, OUT is_trusted boolean)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     -- citext has an = of its own, which the fixed search path does not find: that of the type's default operator
     -- class, which superusers alone make
@@ -221,7 +221,7 @@ CREATE FUNCTION gdpr.personal_columns(OUT relation regclass, OUT name name, OUT 
                                    AND e.amoplefttype = k.opcintype AND e.amoprighttype = k.opcintype
                      JOIN pg_operator o ON o.oid = e.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
                      WHERE k.opcintype = y.oid AND k.opcdefault), '='),
-           y.typcategory = 'S', y.typcategory = 'A'
+           y.typcategory = 'S', y.typcategory = 'A', y.typcategory = 'S' OR y.typnamespace = 'pg_catalog'::regnamespace
     FROM gdpr.mapped_column c JOIN gdpr.mapped_table t ON t.id = c.table_id
     JOIN gdpr.mapped_relation r ON r.table_id = t.id AND r.is_top
     JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = c.name
@@ -293,7 +293,8 @@ END;
 COMMENT ON FUNCTION gdpr.same_value(text, text[], text[], text[]) IS
     'whether a stored value is the same as one of these, but for case, and for signs in phone numbers and IBANs; for find_subjects';
 
--- Runs with the caller's rights and purpose: what the caller may not see, it does not find.
+-- Runs with the caller's rights and purpose: what the caller may not see, it does not find. Casts and operators of types that are
+-- anybody's (enums, composite types, domains) would run as the caller: of those, what the type's output function writes is compared.
 CREATE FUNCTION gdpr.find_subjects(value text, country text DEFAULT NULL, scan boolean DEFAULT false, OUT subject bigint, OUT relation regclass,
                                    OUT "column" name, OUT matched text, OUT form text)
     RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -314,11 +315,13 @@ BEGIN
             candidates := words;
             IF scan AND (item.is_text OR item.is_array) THEN
                 candidates := ARRAY(SELECT lower(w) FROM unnest(words) w);
-                condition := CASE WHEN item.is_array THEN 'EXISTS (SELECT FROM unnest(t.%I) e WHERE gdpr.same_value(e::text, $1, $2, $3))'
+                condition := CASE WHEN item.is_array THEN 'EXISTS (SELECT FROM unnest(t.%I) e WHERE NOT e IS NULL AND gdpr.same_value(concat(e), $1, $2, $3))'
                                   ELSE 'gdpr.same_value(t.%I::text, $1, $2, $3)' END;
             ELSIF item.lowered THEN
                 candidates := ARRAY(SELECT lower(w) FROM unnest(words) w);
                 condition := 'lower(t.%I::text COLLATE "default") = ANY ($1)';
+            ELSIF NOT item.is_trusted THEN
+                condition := 'nullif(concat(t.%I), '''') = ANY ($1)'; -- of NULL it is empty
             ELSE
                 IF NOT item.is_text THEN
                     candidates := ARRAY(SELECT DISTINCT gdpr.cast_text(w, item.type) FROM unnest(words) w);
@@ -326,8 +329,8 @@ BEGIN
                 condition := 't.%I ' || replace(format('%s ANY ($1::%s[])', item.equality, item.type), '%', '%%');
             END IF;
             FOR subject, matched IN EXECUTE format(
-                'SELECT DISTINCT gdpr.value_subject(t.gdpr_sealed, %s), t.%I::text FROM %s t WHERE ' || condition,
-                item.column_id, item.name, item.relation, item.name)
+                'SELECT DISTINCT gdpr.value_subject(t.gdpr_sealed, %s), %s FROM %s t WHERE ' || condition,
+                item.column_id, format(CASE WHEN item.is_trusted THEN 't.%I::text' ELSE 'concat(t.%I)' END, item.name), item.relation, item.name)
                 USING candidates, ARRAY(SELECT w FROM unnest(words) w WHERE w ~ '^\+?[0-9]{6,18}$'),
                       ARRAY(SELECT w FROM unnest(words) w WHERE w ~ '^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$')
             LOOP
@@ -338,7 +341,7 @@ BEGIN
                                  CASE WHEN scan THEN 'other form' ELSE 'as given' END);
                 RETURN NEXT;
             END LOOP;
-        EXCEPTION WHEN data_exception OR datatype_mismatch OR undefined_function OR insufficient_privilege THEN
+        EXCEPTION WHEN data_exception OR datatype_mismatch OR undefined_function OR ambiguous_function OR insufficient_privilege THEN
             NULL;               -- not a value of the column's type, or not the caller's to see: not there
         END;
     END LOOP;
