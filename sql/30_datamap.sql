@@ -386,22 +386,25 @@ END $$;
 COMMENT ON FUNCTION gdpr.add_owners(regclass, regclass) IS 'records the table whose rows say who owns a row of another';
 REVOKE ALL ON FUNCTION gdpr.add_owners(regclass, regclass) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.owner_tables(OUT relation regclass, OUT through regclass, OUT condition text) RETURNS SETOF record
+CREATE FUNCTION gdpr.owner_tables(below regclass DEFAULT NULL, OUT relation regclass, OUT through regclass, OUT condition text) RETURNS SETOF record
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     FOR relation, through, condition IN
         SELECT t.relation, w.relation,
                (SELECT string_agg(format('o.%I = s.%I', k.a, k.b), ' AND ') FROM unnest(m.owner_columns, m.columns) AS k(a, b))
         FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id JOIN gdpr.mapped_table w ON w.id = m.owner_id
-        WHERE t.protected AND w.protected ORDER BY t.id
+        WHERE t.protected AND w.protected AND (below IS NULL OR EXISTS (
+            SELECT FROM gdpr.mapped_relation r
+            WHERE r.relation = below AND (r.table_id = t.id OR t.id IN (SELECT a.id FROM gdpr.tables_above(r.table_id) a))))
+        ORDER BY t.id
     LOOP
         PERFORM gdpr.assert_same_owner(relation, through);
         RETURN NEXT;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.owner_tables() IS
-    'protected tables whose rows have several owners, the table that names these, and the condition by which o, a row of that, names an owner of s; for forget and exports';
-REVOKE ALL ON FUNCTION gdpr.owner_tables() FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.owner_tables(regclass) IS
+    'protected tables whose rows have several owners (below: only those to which rows of this one can belong), the table that names these, and the condition by which o, a row of that, names an owner of s; for forget and exports';
+REVOKE ALL ON FUNCTION gdpr.owner_tables(regclass) FROM PUBLIC;
 
 -- Declarations -----------------------------------------------------------------------------------
 

@@ -794,23 +794,35 @@ REVOKE ALL ON FUNCTION gdpr.lost_keys(gdpr.sealed) FROM PUBLIC;
 -- The keystore knows who was forgotten after the backup, the restored database does not.
 CREATE FUNCTION gdpr.dark_rows(OUT relation regclass, OUT subject bigint, OUT category text, OUT rows bigint)
     RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    state text;
 BEGIN
     FOR relation IN SELECT r.relation FROM gdpr.mapped_relation r JOIN gdpr.mapped_table t ON t.id = r.table_id
                     WHERE t.protected AND r.has_rows ORDER BY t.id, r.relation::oid LOOP
-        -- the table's owner reads its envelopes, 1000 pages at a time;
-        -- what was erased here keeps its number, and has a tombstone
-        RETURN QUERY
-        SELECT dark_rows.relation, coalesce(a.subject, k.number), c.name, count(DISTINCT (b, r.n))
-        FROM generate_series(0, pg_relation_size(dark_rows.relation) / current_setting('block_size')::bigint, 1000) b
-        CROSS JOIN LATERAL gdpr.run_as_owner(dark_rows.relation, format(
-            'SELECT gdpr_sealed FROM ONLY %s WHERE ctid >= %L AND ctid < %L',
-            dark_rows.relation, format('(%s,0)', b), format('(%s,0)', b + 1000))) WITH ORDINALITY r(sealed, n)
-        CROSS JOIN LATERAL gdpr.lost_keys(r.sealed::gdpr.sealed) k
-        LEFT JOIN gdpr.subject_alias a ON a.number = k.number AND a.category IS NOT NULL
-        LEFT JOIN gdpr.category c ON c.id = k.category
-        WHERE k.has_values OR NOT EXISTS (
-            SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
-        GROUP BY 2, 3 ORDER BY 2, 3;
+        BEGIN
+            -- the table's owner reads its envelopes, 1000 pages at a time;
+            -- what was erased here keeps its number, and has a tombstone
+            RETURN QUERY
+            SELECT dark_rows.relation, coalesce(a.subject, k.number), c.name, count(DISTINCT (b, r.n))
+            FROM generate_series(0, pg_relation_size(dark_rows.relation) / current_setting('block_size')::bigint, 1000) b
+            CROSS JOIN LATERAL gdpr.run_as_owner(dark_rows.relation, format(
+                'SELECT gdpr_sealed FROM ONLY %s WHERE ctid >= %L AND ctid < %L',
+                dark_rows.relation, format('(%s,0)', b), format('(%s,0)', b + 1000))) WITH ORDINALITY r(sealed, n)
+            CROSS JOIN LATERAL gdpr.lost_keys(r.sealed::gdpr.sealed) k
+            LEFT JOIN gdpr.subject_alias a ON a.number = k.number AND a.category IS NOT NULL
+            LEFT JOIN gdpr.category c ON c.id = k.category
+            WHERE k.has_values OR NOT EXISTS (
+                SELECT FROM gdpr.tombstone t WHERE t.number = k.number AND t.category IS NULL)
+            GROUP BY 2, 3 ORDER BY 2, 3;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF gdpr.is_servers_error(state) THEN
+                RAISE;
+            END IF;
+            -- one table does not hide the others; the message may hold values
+            RAISE WARNING 'rows of table % could not be looked at: SQLSTATE %', dark_rows.relation, state
+                USING ERRCODE = state, HINT = 'An index or a policy of it, or a damaged row, can be the cause.';
+        END;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION gdpr.dark_rows() IS

@@ -94,12 +94,12 @@ COMMENT ON FUNCTION gdpr.tell_recipients(text, bigint, smallint[], jsonb, boolea
 REVOKE ALL ON FUNCTION gdpr.tell_recipients(text, bigint, smallint[], jsonb, boolean, boolean) FROM PUBLIC;
 
 -- For all of them at once: many rows may have been changed.
-CREATE FUNCTION gdpr.owners_of(numbers bigint[], OUT number bigint, OUT owner bigint)
+CREATE FUNCTION gdpr.owners_of(numbers bigint[], below regclass DEFAULT NULL, OUT number bigint, OUT owner bigint)
     RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     owners record;
 BEGIN
-    FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
+    FOR owners IN SELECT * FROM gdpr.owner_tables(below) LOOP
         RETURN QUERY
         SELECT DISTINCT (r::bigint[])[1], gdpr.person((r::bigint[])[2])
         FROM gdpr.run_as_owner(owners.relation, format(
@@ -108,8 +108,9 @@ BEGIN
             owners.relation, owners.through, owners.condition, numbers)) r;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.owners_of(bigint[]) IS 'of numbers that are of rows with several owners, the persons who own them';
-REVOKE ALL ON FUNCTION gdpr.owners_of(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.owners_of(bigint[], regclass) IS
+    'of numbers that are of rows with several owners, the persons who own them; below: they are numbers of this table''s rows';
+REVOKE ALL ON FUNCTION gdpr.owners_of(bigint[], regclass) FROM PUBLIC;
 
 -- Called before a transaction commits that changed personal columns, with an element for each row and column that was
 -- changed of persons of whom something was disclosed.

@@ -155,7 +155,7 @@ CREATE FUNCTION gdpr.held_subjects(subjects bigint[], relation regclass DEFAULT 
     RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- of a row with several owners, each of them
     WITH person AS (SELECT w.number, w.other FROM gdpr.with_merged(subjects) w
-                    UNION SELECT o.number, w.other FROM gdpr.owners_of(subjects) o, gdpr.with_merged(ARRAY[o.owner]) w)
+                    UNION SELECT o.number, w.other FROM gdpr.owners_of(subjects, relation) o, gdpr.with_merged(ARRAY[o.owner]) w)
     SELECT DISTINCT p.number, 'restricted (Art. 18)' FROM person p JOIN gdpr.flag f ON f.subject = p.other AND f.kind = 'r'
     UNION ALL
     SELECT p.number, format('held until %s (%s)', h.until::date, h.ground) FROM person p JOIN gdpr.hold h ON h.subject = p.other
@@ -694,17 +694,41 @@ REVOKE ALL ON FUNCTION gdpr.retention_rows(gdpr.retention_task, regclass, intege
 
 CREATE FUNCTION gdpr.preview_retention(OUT relation regclass, OUT category text, OUT action text, OUT policy integer, OUT reason text,
                                        OUT "rows" bigint, OUT oldest timestamptz)
-    RETURNS SETOF record LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT t.relation, c.name, CASE WHEN d.held IS NULL THEN (p.task).action ELSE 'none' END, d.policy,
-           coalesce(d.held || '; ', '') || gdpr.retention_reason(d.policy, t.id), sum(d.rows)::bigint, min(d.oldest)
-    FROM gdpr.retention_places() p JOIN gdpr.mapped_table t ON t.id = (p.task).table_id
-    LEFT JOIN gdpr.category c ON c.id = (p.task).category
-    CROSS JOIN LATERAL gdpr.retention_rows(p.task, p.relation, 1000) r
-    CROSS JOIN LATERAL (SELECT f.policy, f.held, count(*) AS rows, min(f.due) AS oldest
-                        FROM gdpr.retention_filter(p.task, p.relation, r.rows, r.numbers, r.policies, r.due) f GROUP BY 1, 2) d
-    GROUP BY t.relation, t.id, c.name, (p.task).action, d.policy, d.held
-    ORDER BY min(p.place), d.policy, d.held NULLS FIRST
-$$;
+    RETURNS SETOF record LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    part jsonb;
+    found_rows jsonb := '[]';
+    state text;
+BEGIN
+    FOR item IN SELECT p.place, p.relation, p.task, (p.task).table_id, (p.task).category, (p.task).action FROM gdpr.retention_places() p ORDER BY p.place LOOP
+        -- a table that cannot be read does not hide the others
+        BEGIN
+            SELECT jsonb_agg(jsonb_build_object('place', item.place, 'table_id', item.table_id, 'category', item.category, 'policy', d.policy,
+                                                'action', CASE WHEN d.held IS NULL THEN item.action ELSE 'none' END,
+                                                'held', d.held, 'rows', d.rows, 'oldest', d.oldest))
+            INTO part
+            FROM gdpr.retention_rows(item.task, item.relation, 1000) r
+            CROSS JOIN LATERAL (SELECT f.policy, f.held, count(*) AS rows, min(f.due) AS oldest
+                                FROM gdpr.retention_filter(item.task, item.relation, r.rows, r.numbers, r.policies, r.due) f GROUP BY 1, 2) d;
+            found_rows := found_rows || coalesce(part, '[]');
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF gdpr.is_servers_error(state) THEN
+                RAISE;
+            END IF;
+            -- as do_retention
+            RAISE WARNING 'rows of table % that are due could not be looked for: %', item.relation,
+                CASE WHEN state LIKE '42%' THEN SQLERRM ELSE 'SQLSTATE ' || state END;
+        END;
+    END LOOP;
+    RETURN QUERY
+    SELECT t.relation, c.name, f.action, f.policy, coalesce(f.held || '; ', '') || gdpr.retention_reason(f.policy, t.id), sum(f.rows)::bigint, min(f.oldest)
+    FROM jsonb_to_recordset(found_rows) f(place bigint, table_id integer, category smallint, policy integer, action text, held text, rows bigint, oldest timestamptz)
+    JOIN gdpr.mapped_table t ON t.id = f.table_id LEFT JOIN gdpr.category c ON c.id = f.category
+    GROUP BY t.relation, t.id, c.name, f.action, f.policy, f.held
+    ORDER BY min(f.place), f.policy, f.held NULLS FIRST;
+END $$;
 COMMENT ON FUNCTION gdpr.preview_retention() IS
     'what run_retention would do now: in which table, by which policy, to how many rows; oldest: the longest overdue; action none: rows that have to stay, and why';
 REVOKE ALL ON FUNCTION gdpr.preview_retention() FROM PUBLIC;

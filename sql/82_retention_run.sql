@@ -80,16 +80,26 @@ CREATE FUNCTION gdpr.close_kept(persons bigint[]) RETURNS void
 DECLARE
     part regclass;
     person record;
+    state text;
 BEGIN
     persons := ARRAY(SELECT DISTINCT t.number FROM gdpr.tombstone t WHERE t.number = ANY (persons) AND t.category IS NULL
                      AND NOT EXISTS (SELECT FROM gdpr.tombstone k WHERE k.number = t.number + 549755813888 AND k.category IS NULL));
     FOR part IN SELECT r.relation FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
                 WHERE t.protected AND t.on_forget = 'keep' AND r.has_rows LOOP
         EXIT WHEN persons = '{}';
-        persons := ARRAY(SELECT unnest(persons) EXCEPT
-                         SELECT r::bigint FROM gdpr.run_as_owner(part, format(
-                             'SELECT gdpr.subject_number(gdpr_sealed) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY (%L::bigint[])
-                              AND gdpr.has_values(gdpr_sealed, NULL, NULL)', part, persons)) r);
+        BEGIN
+            persons := ARRAY(SELECT unnest(persons) EXCEPT
+                             SELECT r::bigint FROM gdpr.run_as_owner(part, format(
+                                 'SELECT gdpr.subject_number(gdpr_sealed) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY (%L::bigint[])
+                                  AND gdpr.has_values(gdpr_sealed, NULL, NULL)', part, persons)) r);
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF gdpr.is_servers_error(state) THEN
+                RAISE;
+            END IF;
+            RAISE WARNING 'rows that are kept in table % could not be looked for: SQLSTATE %', part, state;
+            persons := '{}'; -- they wait
+        END;
     END LOOP;
     FOR person IN SELECT DISTINCT ON (t.number) t.number, t.erasure FROM gdpr.tombstone t
                   WHERE t.number = ANY (persons) AND t.category IS NULL ORDER BY t.number, t.id LOOP

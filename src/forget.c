@@ -9,9 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/pg_constraint.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -21,7 +18,9 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -70,33 +69,172 @@ rows_query(TableMap *table, bool erase, bool one_row, bool some)
 					condition);
 }
 
+/* A deferrable constraint, and a table on which it has triggers */
+typedef struct Deferrable
+{
+	Oid			relid;
+	Oid			constraint;
+	bool		internal;		/* triggers of a foreign key, or the like */
+} Deferrable;
+
+/* All there are; void when a constraint changes. */
+static Deferrable *deferrables = NULL;
+static int	ndeferrables = 0;
+static bool deferrables_valid = false;
+
+/* Those that wait for the end of the transaction */
+typedef struct Deferred
+{
+	char	   *names;			/* NULL: none */
+	char	   *again;			/* those to be deferred again, NULL: none */
+	Oid			table;			/* one with a trigger of the application */
+} Deferred;
+
+static void
+forget_deferrables(Datum arg, int cacheid, uint32 hashvalue)
+{
+	deferrables_valid = false;
+}
+
+static void
+find_deferrables(void)
+{
+	static const char *const query =
+		"SELECT DISTINCT tgrelid, tgconstraint, tgisinternal"
+		" FROM pg_catalog.pg_trigger WHERE tgdeferrable";
+	static bool registered = false;
+	uint64		i;
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(CONSTROID, forget_deferrables, (Datum) 0);
+	registered = true;
+	if (deferrables_valid)
+		return;
+	deferrables_valid = true;	/* unless one changes from now on */
+	ndeferrables = 0;
+	/* with a snapshot of now: somebody may have made one a moment ago */
+	if (SPI_execute_plan(plans_get(query, 0, NULL), NULL, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for deferrable constraints");
+	if (deferrables != NULL)
+		pfree(deferrables);
+	deferrables = MemoryContextAlloc(TopMemoryContext, sizeof(Deferrable) * (SPI_processed + 1));
+	for (i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		Deferrable *item = &deferrables[ndeferrables++];
+
+		item->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		item->constraint = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
+		item->internal = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static char *
+append_name(char *names, char *name)
+{
+	return names == NULL ? name : psprintf("%s, %s", names, name);
+}
+
 /*
- * Deferred triggers run as whoever commits: what the owner's code has queued
- * runs now, as the owner.
+ * Others of the same name in the schema, which SET CONSTRAINTS takes as well,
+ * may be not deferrable, and an error: then it stays immediate.
  */
 static void
-run_deferred(void)
+add_deferred(Deferred *deferred, Oid constraint)
 {
-	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) < 0)
+	static const char *const query =
+		"SELECT pg_catalog.format('%I.%I', n.nspname, c.conname), pg_catalog.bool_and(o.condeferrable)"
+		" FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
+		" JOIN pg_catalog.pg_constraint o ON o.connamespace OPERATOR(pg_catalog.=) c.connamespace"
+		" AND o.conname OPERATOR(pg_catalog.=) c.conname"
+		" WHERE c.oid OPERATOR(pg_catalog.=) $1 GROUP BY n.nspname, c.conname";
+	Oid			type = OIDOID;
+	Datum		arg = ObjectIdGetDatum(constraint);
+	bool		isnull;
+	char	   *name;
+
+	if (SPI_execute_plan(plans_get(query, 1, &type), &arg, NULL, false, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not look for constraint %u", constraint);
+	name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	deferred->names = append_name(deferred->names, name);
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+		deferred->again = append_name(deferred->again, name);
+}
+
+static Deferred
+deferred_triggers(void)
+{
+	Deferred	result = {NULL, NULL, InvalidOid};
+	List	   *constraints = NIL;
+	ListCell   *lc;
+	int			i;
+
+	find_deferrables();
+	for (i = 0; i < ndeferrables; i++)
+	{
+		if (!AfterTriggerPendingOnRel(deferrables[i].relid))
+			continue;
+		constraints = list_append_unique_oid(constraints, deferrables[i].constraint);
+		if (!deferrables[i].internal)
+			result.table = deferrables[i].relid;
+	}
+	foreach(lc, constraints)
+		add_deferred(&result, lfirst_oid(lc));
+	return result;
+}
+
+static void
+set_constraints(const char *names, const char *when)
+{
+	if (names != NULL &&
+		SPI_execute(psprintf("SET CONSTRAINTS %s %s", names, when), false, 0) < 0)
 		elog(ERROR, "could not set constraints");
 }
 
-/* They are deferred again, as far as they are so by themselves; not those of
- * other sessions' temporary tables, which may be dropped at any moment. */
+/* What the caller has queued is not the owner's to run. */
 static void
-defer_again(void)
+require_nothing_deferred(void)
 {
-	char	   *names = NULL;
+	Deferred	deferred = deferred_triggers();
 
-	if (SPI_execute("SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
-					" FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
-					" WHERE c.condeferred AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)", true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for constraints");
-	if (SPI_processed == 1)
-		names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (names != NULL &&
-		SPI_execute(psprintf("SET CONSTRAINTS %s DEFERRED", names), false, 0) < 0)
-		elog(ERROR, "could not set constraints");
+	if (OidIsValid(deferred.table))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("deferred triggers of table %s wait for the end of this transaction",
+						datamap_relation_name(deferred.table)),
+				 errdetail("Those of rows that are forgotten run at once, as the owner of their table; these are not to run with them."),
+				 errhint("First SET CONSTRAINTS ALL IMMEDIATE, or COMMIT.")));
+}
+
+/*
+ * Deferred triggers run as whoever commits: what the owner's code has queued
+ * runs now, as the owner.  Afterwards they are deferred again.  Nobody can drop
+ * these constraints meanwhile: the rows that queued them hold a lock.
+ */
+static char *
+run_deferred(void)
+{
+	char	   *again = NULL;
+	char	   *before = NULL;
+	Deferred	deferred;
+
+	/*
+	 * A trigger can queue others, of constraints that are deferred still; what
+	 * an outer statement has queued is not to run before that ends.
+	 */
+	while ((deferred = deferred_triggers()).names != NULL &&
+		   (before == NULL || strcmp(deferred.names, before) != 0))
+	{
+		before = deferred.names;
+		set_constraints(before, "IMMEDIATE");
+		if (deferred.again != NULL)
+			again = append_name(again, deferred.again);
+	}
+	return again;
 }
 
 /*
@@ -150,11 +288,13 @@ run_work(Work *work)
 	Oid			owner = datamap_relation_owner(work->table->relid);
 	const char *search_path = owner_search_path(owner);
 	volatile int64 rows = 0;
+	char	   *volatile again = NULL;
 	GuardMode	before;
 	Oid			user;
 	int			sec_context;
 	int			guc_level;
 
+	require_nothing_deferred();
 	GetUserIdAndSecContext(&user, &sec_context);
 	guc_level = NewGUCNestLevel();
 	before = guard_set_mode(work->mode);
@@ -171,7 +311,7 @@ run_work(Work *work)
 							 work->args, work->nulls, false, 0) < 0)
 			elog(ERROR, "could not forget rows");
 		rows = (int64) SPI_processed;
-		run_deferred();
+		again = run_deferred();
 	}
 	PG_FINALLY();
 	{
@@ -180,7 +320,7 @@ run_work(Work *work)
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);	/* what they set is not for our caller */
-	defer_again();
+	set_constraints(again, "DEFERRED");
 	return rows;
 }
 

@@ -421,6 +421,7 @@ utility_process(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		utility_after_ddl(stmt, relids);
 	if (ddl && IsA(stmt, AlterTableStmt))
 		utility_restore_always(stmt);
+	utility_note_owners(stmt);
 	if (wake)
 		keystore_wake_worker();
 }
@@ -489,4 +490,5 @@ utility_init(void)
 	ProcessUtility_hook = utility_process;
 	prev_object_access = object_access_hook;
 	object_access_hook = refuse_drop;
+	utility_owner_init();
 }

@@ -1,6 +1,6 @@
 /*
  * utility_internal.h
- *		Shared by utility.c and utility_ddl.c.
+ *		Shared by the utility_* files.
  */
 #ifndef GDPR_UTILITY_INTERNAL_H
 #define GDPR_UTILITY_INTERNAL_H
@@ -40,5 +40,12 @@ extern List *utility_members_below(List *relids);
 
 /* Refuses to rename a column of the map where not all members follow. */
 extern void utility_members_before_rename(TableMap *map, const char *column);
+
+/*
+ * utility_owner.c: notes that a statement may have given tables to other
+ * owners, which is looked at when the transaction commits.
+ */
+extern void utility_note_owners(Node *stmt);
+extern void utility_owner_init(void);	/* from utility_init() */
 
 #endif							/* GDPR_UTILITY_INTERNAL_H */
