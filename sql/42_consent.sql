@@ -213,9 +213,7 @@ DECLARE
     token text := gdpr.random_token();
     event uuid;
 BEGIN
-    IF valid IS NULL OR valid <= interval '0' THEN
-        RAISE EXCEPTION 'valid is not a time to come' USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance valid => ''7 days''.';
-    END IF;
+    PERFORM gdpr.assert_period(valid, 'valid');
     event := gdpr.record_consent(subject, purpose, 'requested', channel, topic, clock_timestamp(), expires_at, source, notice,
                                  gdpr.consent_details(proof));
     INSERT INTO gdpr.consent_request (token_hash, event, valid_until)

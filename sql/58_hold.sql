@@ -23,10 +23,11 @@ COMMENT ON COLUMN gdpr.hold.finished_at IS 'it was released, or was over and the
 REVOKE ALL ON gdpr.hold FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.hold', '');
 
-CREATE FUNCTION gdpr.new_number() RETURNS bigint
-    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_new_number';
-COMMENT ON FUNCTION gdpr.new_number() IS 'draws a number of the keystore that nobody has had';
-REVOKE ALL ON FUNCTION gdpr.new_number() FROM PUBLIC;
+CREATE FUNCTION gdpr.new_number(separated boolean DEFAULT false) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_new_number';
+COMMENT ON FUNCTION gdpr.new_number(boolean) IS
+    'draws a number of the keystore that nobody has had; separated: for rows that were under another, so that it is in gdpr.provenance';
+REVOKE ALL ON FUNCTION gdpr.new_number(boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.hold_rows(relation regclass, person bigint, number bigint, numbers bigint[] DEFAULT NULL, "row" tid DEFAULT NULL) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_hold_rows';
@@ -61,6 +62,19 @@ COMMENT ON FUNCTION gdpr.lock_person(bigint) IS
     'until the end of the transaction, nobody else forgets this person, merges or separates it, or places or ends a hold';
 REVOKE ALL ON FUNCTION gdpr.lock_person(bigint) FROM PUBLIC;
 
+-- Who merges or separates persons waits for those who plan erasures, of very many at once, and they for it.
+CREATE FUNCTION gdpr.lock_identities(shared boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF shared THEN
+        PERFORM pg_advisory_xact_lock_shared(1734635637, 0);
+    ELSE
+        PERFORM pg_advisory_xact_lock(1734635637, 0);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.lock_identities(boolean) IS 'until the end of the transaction, nobody (shared: nobody else) merges or separates persons, or relies on that';
+REVOKE ALL ON FUNCTION gdpr.lock_identities(boolean) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.lock_retention(shared boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -72,6 +86,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION gdpr.lock_retention(boolean) IS 'who places a hold waits for the batches of retention that run; these share the lock';
 REVOKE ALL ON FUNCTION gdpr.lock_retention(boolean) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_period(period interval, name text, may_be_zero boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF period IS NULL OR NOT isfinite(period) OR period < interval '0' OR (period = interval '0' AND NOT may_be_zero) OR period > interval '1000 years' THEN
+        RAISE EXCEPTION '% is "%"', name, period
+            USING ERRCODE = 'invalid_parameter_value', HINT = format('It is a period such as %s => ''1 year'', up to 1000 years.', name);
+    END IF;
+END $$;
+COMMENT ON FUNCTION gdpr.assert_period(interval, text, boolean) IS 'raises an error unless the period of a parameter can be added to a date';
+REVOKE ALL ON FUNCTION gdpr.assert_period(interval, text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.assert_until(until timestamptz) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -250,7 +250,7 @@ BEGIN
                 CONTINUE WHEN NOT EXISTS (
                     SELECT FROM unnest(others) o WHERE gdpr.person(o) <> ALL (leaving) AND NOT EXISTS (
                         SELECT FROM gdpr.tombstone t WHERE t.number = o AND t.category IS NULL));
-                shared := gdpr.new_number();
+                shared := gdpr.new_number(separated => true);
                 PERFORM gdpr.hold_rows((item::text[])[1]::oid, share_held_rows.number, shared, "row" => (item::text[])[2]::tid);
                 result := result || jsonb_build_object(shared, owners.relation);
             END LOOP;
@@ -429,6 +429,14 @@ $$;
 COMMENT ON FUNCTION gdpr.sum_report(jsonb) IS 'gdpr.erasure.relations with the rows of equal items added up';
 REVOKE ALL ON FUNCTION gdpr.sum_report(jsonb) FROM PUBLIC;
 
+CREATE FUNCTION gdpr.report_shared(shared jsonb, own bigint[]) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_agg(gdpr.reported(s.relation, 'share', s.rows, 'has other owners') -> 0 ORDER BY s.relation), '[]')
+    FROM (SELECT e.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(shared) e WHERE e.key::bigint <> ALL (own) GROUP BY 1) s
+$$;
+COMMENT ON FUNCTION gdpr.report_shared(jsonb, bigint[]) IS 'items of gdpr.erasure.relations for rows that have other owners, as gdpr.leaving found them; for forget';
+REVOKE ALL ON FUNCTION gdpr.report_shared(jsonb, bigint[]) FROM PUBLIC;
+
 -- All that forget does but for the keys: so the preview does the same.
 CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -466,11 +474,7 @@ BEGIN
                 SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category)), category_id, held);
         END LOOP;
     END LOOP;
-    FOR item IN SELECT s.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(leaving.shared) s
-                WHERE s.key::bigint <> ALL (leaving.own) GROUP BY 1 ORDER BY 1 LOOP
-        relations := relations || gdpr.reported(item.relation, 'share', item.rows, 'has other owners');
-    END LOOP;
-    relations := gdpr.sum_report(relations);
+    relations := gdpr.sum_report(relations || gdpr.report_shared(leaving.shared, leaving.own));
 
     DELETE FROM gdpr.outbox o WHERE o.subject = ANY (leaving.persons) AND category_id IS NULL; -- that came meanwhile
 
@@ -601,7 +605,7 @@ BEGIN
         END LOOP;
     END LOOP;
     INSERT INTO gdpr.erasure (subject, reason, relations, kek_version, token_epoch)
-    SELECT gdpr.person(person), begin_erasure.reason, gdpr.sum_report(report), s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
+    SELECT gdpr.person(person), begin_erasure.reason, gdpr.sum_report(report || gdpr.report_shared(leaving.shared, leaving.own)), s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
     RETURNING id INTO erasure;
     FOREACH whose IN ARRAY leaving.own LOOP
         PERFORM gdpr.puncture_at_commit(n, NULL, erasure)
@@ -672,9 +676,10 @@ BEGIN
                  WHERE t.erasure = begun AND t.category IS NULL AND gdpr.person(t.number) <> person ORDER BY t.id LOOP
         report := report || (SELECT e.relations FROM gdpr.erase(whose, NULL) e);
     END LOOP;
-    -- what stays is counted anew
+    -- what is kept is counted anew; what is shared was known when the person still was an owner
     UPDATE gdpr.erasure e
-    SET relations = gdpr.sum_report(jsonb_path_query_array(e.relations, '$[*] ? (@.action != "keep" && @.action != "share")') || report)
+    SET relations = gdpr.sum_report(jsonb_path_query_array(e.relations, '$[*] ? (@.action != "keep")')
+                                    || jsonb_path_query_array(report, '$[*] ? (@.action != "share")'))
     WHERE e.id = begun;
     RETURN false;
 END $$;
@@ -707,11 +712,18 @@ DECLARE
     person bigint := gdpr.lock_forgettable(subject);
     category_id smallint := gdpr.forgettable_category(category, person);
     mark text := gen_random_uuid(); -- nobody else's error is taken for ours
+    told jsonb;
     report text;
 BEGIN
     -- it is done, and undone
     BEGIN
-        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = mark, DETAIL = (SELECT e.relations FROM gdpr.erase(person, category_id) e);
+        PERFORM gdpr.tell_erasure(person, category_id);
+        SELECT coalesce(jsonb_agg(jsonb_build_object('action', 'tell', 'reason', format(
+                   '%s has been given %s', r.name, (SELECT string_agg(c.name, ', ' ORDER BY c.name) FROM gdpr.category c WHERE c.id = ANY (n.categories))))
+                   ORDER BY r.name, r.id), '[]')
+        INTO told FROM gdpr.recipient_notice n LEFT JOIN gdpr.recipient r ON r.id = n.recipient
+        WHERE n.subject = person AND n.kind = 'erasure' AND n.put_at = now();
+        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = mark, DETAIL = (SELECT e.relations || told FROM gdpr.erase(person, category_id) e);
     EXCEPTION WHEN SQLSTATE 'GDPRE' THEN
         IF SQLERRM <> mark THEN
             RAISE;
@@ -728,7 +740,7 @@ BEGIN
     FROM jsonb_to_recordset(report::jsonb) AS r(relation text, rows bigint, action text, reason text);
 END $$;
 COMMENT ON FUNCTION gdpr.forget_preview(bigint, text) IS
-    'what forget would do now, by doing it and taking it back: for each relation how many rows are deleted, erased, kept, shared with other owners, or lose their link to the person, why, and which columns of an erased row stay as they are';
+    'what forget would do now, by doing it and taking it back: for each relation how many rows are deleted, erased, kept, shared with other owners, or lose their link to the person, why, and which columns of an erased row stay as they are; and which recipients would be told';
 REVOKE ALL ON FUNCTION gdpr.forget_preview(bigint, text) FROM PUBLIC;
 
 -- The end of holds -------------------------------------------------------------------------------

@@ -240,9 +240,7 @@ DECLARE
     item gdpr.recipient_notice;
     result bigint := 0;
 BEGIN
-    IF older_than IS NULL OR older_than <= interval '0' THEN
-        RAISE EXCEPTION 'older_than is "%"', older_than USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance ''1 year''.';
-    END IF;
+    PERFORM gdpr.assert_period(older_than, 'older_than');
     FOR item IN
         UPDATE gdpr.recipient_notice n SET ended_at = now()
         WHERE n.acknowledged_at IS NULL AND n.ended_at IS NULL AND n.put_at < now() - older_than RETURNING n.*

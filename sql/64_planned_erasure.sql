@@ -23,9 +23,11 @@ DECLARE
     result bigint := 0;
 BEGIN
     grace := coalesce(grace, current_setting('gdpr.erasure_grace')::interval);
-    IF subjects IS NULL OR grace < interval '0' OR NOT isfinite(grace) THEN
-        RAISE EXCEPTION 'subjects is NULL, or grace is negative' USING ERRCODE = 'invalid_parameter_value';
+    IF subjects IS NULL THEN
+        RAISE EXCEPTION 'subjects is NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    PERFORM gdpr.assert_period(grace, 'grace', may_be_zero => true);
+    PERFORM gdpr.lock_identities(true);
     -- in their order: two who plan do not wait for each other
     FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
         -- no lock for each: there can be very many
@@ -50,6 +52,7 @@ DECLARE
     planned gdpr.planned_erasure;
     result bigint := 0;
 BEGIN
+    PERFORM gdpr.lock_identities(true);
     -- for whichever number of the person it was planned
     FOR person IN SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(gdpr.living_subject(s))) n ORDER BY 1 LOOP
         DELETE FROM gdpr.planned_erasure p WHERE p.subject = person RETURNING * INTO planned;

@@ -68,6 +68,7 @@ BEGIN
         RAISE EXCEPTION 'person % cannot be merged with itself', kept USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM gdpr.lock_persons(ARRAY[kept, merged]);
+    PERFORM gdpr.lock_identities(false);
     -- they may have been forgotten while we waited
     kept := gdpr.person(gdpr.living_subject(survivor));
     merged := gdpr.person(gdpr.living_subject(other));
@@ -103,6 +104,8 @@ BEGIN
         SELECT f.kind, f.channel, f.since, p.name AS purpose, e.ground, e.source
         FROM gdpr.flag f JOIN gdpr.flag_event e ON e.id = f.id LEFT JOIN gdpr.purpose p ON p.id = f.purpose_id
         WHERE f.subject = ANY (numbers) AND e.recorded_at BETWEEN share_decisions.since AND until AND (f.purpose_id = 0 OR p.id IS NOT NULL)
+          -- not what an officer has planned for it
+          AND NOT EXISTS (SELECT FROM gdpr.planned_erasure r WHERE r.restriction = f.id)
         ORDER BY e.recorded_at
     LOOP
         CASE item.kind
@@ -125,6 +128,7 @@ DECLARE
     separated_at timestamptz;
 BEGIN
     PERFORM gdpr.lock_persons(ARRAY[separated]);
+    PERFORM gdpr.lock_identities(false);
     SELECT a.subject, a.created_at INTO kept, merged_at FROM gdpr.subject_alias a WHERE a.number = separated AND a.category IS NULL;
     IF kept IS NULL THEN
         RAISE EXCEPTION 'person % was not merged into another', separated
@@ -151,7 +155,7 @@ BEGIN
     RETURN gdpr.person(kept);
 END $$;
 COMMENT ON FUNCTION gdpr.unmerge_subjects(bigint, text) IS
-    'separates a number, with those that were merged into it before, from the person it was merged into; what either refused, withdrew, restricted, objected to or blocked meanwhile holds for both; returns the number of whom it is separated from';
+    'separates a number, with those that were merged into it before, from the person it was merged into; what either refused, withdrew, restricted, objected to or blocked meanwhile, and what was held, holds for both; a planned erasure stays with the number for which it was planned; returns the number of whom it is separated from';
 REVOKE ALL ON FUNCTION gdpr.unmerge_subjects(bigint, text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.not_duplicates(subject bigint, other bigint, reason text DEFAULT NULL) RETURNS void

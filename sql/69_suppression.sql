@@ -62,9 +62,7 @@ BEGIN
         RAISE EXCEPTION 'identifier is neither an e-mail address nor a phone number'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Nothing else is kept in a suppression list.';
     END IF;
-    IF keep IS NULL OR keep <= interval '0' THEN
-        RAISE EXCEPTION 'keep is not a time to come' USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance keep => ''5 years''.';
-    END IF;
+    PERFORM gdpr.assert_period(keep, 'keep');
     list.purpose_id := gdpr.suppression_purpose(purpose);
     SELECT * INTO list FROM gdpr.suppression_list l WHERE l.purpose_id = list.purpose_id FOR KEY SHARE;
     IF NOT FOUND THEN

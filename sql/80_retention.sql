@@ -78,7 +78,7 @@ COMMENT ON VIEW gdpr.retention_errors IS
 CREATE TABLE gdpr.retention_queue (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     place bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('list', 'rows', 'reseal', 'month', 'orphans', 'forget', 'holds')),
+    kind text NOT NULL CHECK (kind IN ('list', 'rows', 'reseal', 'month', 'planned', 'orphans', 'forget', 'holds')),
     table_id integer,
     category smallint,
     action text,

@@ -466,7 +466,8 @@ BEGIN
         INSERT INTO gdpr.retention_queue (place, kind, position)
         SELECT 1000000000, 'orphans', min(p.first_subject) FROM gdpr.provenance p HAVING min(p.first_subject) IS NOT NULL;
     END IF;
-    DELETE FROM gdpr.retention_queue q WHERE q.kind IN ('forget', 'holds');
+    DELETE FROM gdpr.retention_queue q WHERE q.kind IN ('planned', 'forget', 'holds');
+    INSERT INTO gdpr.retention_queue (place, kind) SELECT -1, 'planned' WHERE EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.due_at <= now());
     IF orphans_after IS NOT NULL THEN
         INSERT INTO gdpr.retention_queue (place, kind) VALUES (1000000001, 'forget');
     END IF;
@@ -521,6 +522,10 @@ BEGIN
         PERFORM gdpr.reseal_some(item, batch);
     ELSIF item.kind = 'month' THEN
         PERFORM gdpr.close_month(run, item);
+    ELSIF item.kind = 'planned' THEN
+        IF gdpr.planned_erasures_step(least(batch, 100), (SELECT r.started_at FROM gdpr.retention_run r WHERE r.id = run)) > 0 THEN
+            INSERT INTO gdpr.retention_queue (place, kind) VALUES (item.place, 'planned');
+        END IF;
     ELSIF item.kind = 'orphans' THEN
         next_start := gdpr.find_orphans(item.position);
         IF next_start IS NOT NULL THEN
@@ -559,9 +564,8 @@ DECLARE
     item gdpr.retention_queue;
 BEGIN
     PERFORM gdpr.assert_batch(batch);
-    IF budget <= interval '0' OR orphans_after < interval '0' THEN
-        RAISE EXCEPTION 'budget is not positive, or orphans_after is negative' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
+    PERFORM gdpr.assert_period(coalesce(budget, interval '1 day'), 'budget'),
+            gdpr.assert_period(coalesce(orphans_after, interval '0'), 'orphans_after', may_be_zero => true);
     IF NOT gdpr.lock_conversion(1, true) THEN       -- no table has this OID
         RAISE EXCEPTION 'run_retention() is running in another session'
             USING ERRCODE = 'object_in_use', HINT = 'TABLE gdpr.retention_run and gdpr.retention_result show how far it is.';
@@ -603,7 +607,7 @@ BEGIN
     COMMIT;
 END $$;
 COMMENT ON PROCEDURE gdpr.run_retention(interval, integer, interval) IS
-    'deletes and erases what is due, in committed batches of rows, while others use the tables; then forgets persons of whom there have been no rows for orphans_after (NULL: nobody). Rows that are locked, held or cannot be deleted are left for the next run. When the budget is spent (NULL: no limit), or it is interrupted, the next call goes on. One at a time';
+    'forgets persons whose planned erasure is due; deletes and erases what is due, in committed batches of rows, while others use the tables; then forgets persons of whom there have been no rows for orphans_after (NULL: nobody). Rows that are locked, held or cannot be deleted are left for the next run. When the budget is spent (NULL: no limit), or it is interrupted, the next call goes on. One at a time';
 REVOKE ALL ON PROCEDURE gdpr.run_retention(interval, integer, interval) FROM PUBLIC;
 
 -- Every night -------------------------------------------------------------------------------------
@@ -636,8 +640,10 @@ DECLARE
     command text := format('CALL gdpr.run_retention(budget => %L, batch => %L, orphans_after => %L)', budget, batch, orphans_after);
     result bigint;
 BEGIN
-    IF schedule IS NULL OR batch IS NULL OR batch < 1 OR budget <= interval '0' OR orphans_after < interval '0' THEN
-        RAISE EXCEPTION 'schedule or batch is NULL, budget or batch not positive, or orphans_after negative' USING ERRCODE = 'invalid_parameter_value';
+    IF schedule IS NULL OR batch IS NULL OR batch < 1 OR budget <= interval '0' OR greatest(budget, orphans_after) > interval '1000 years'
+       OR orphans_after < interval '0' THEN
+        RAISE EXCEPTION 'schedule or batch is NULL, budget or batch not positive, orphans_after negative, or one of them too long'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'For instance budget => ''2 hours'', orphans_after => ''30 days''.';
     END IF;
     IF NOT has_function_privilege('gdpr.run_retention(interval, integer, interval)', 'EXECUTE') OR
        NOT has_function_privilege('gdpr.retention_step(uuid, interval, integer, interval)', 'EXECUTE') THEN

@@ -72,7 +72,10 @@ datamap_column_renamed(Oid relid, const char *oldname, const char *newname)
 		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (a.columns)",
 		"UPDATE gdpr.mapped_access a SET parent_columns = pg_catalog.array_replace(parent_columns, $2, $3)"
 		" FROM gdpr.mapped_table t WHERE t.id OPERATOR(pg_catalog.=) a.parent_id"
-		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (a.parent_columns)"
+		" AND t.relation OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.=) ANY (a.parent_columns)",
+		"UPDATE gdpr.retention_policy p SET since_column = $3 FROM gdpr.mapped_table t"
+		" WHERE t.id OPERATOR(pg_catalog.=) p.since_table AND t.relation OPERATOR(pg_catalog.=) $1"
+		" AND p.since_column OPERATOR(pg_catalog.=) $2"
 	};
 	Oid			types[3] = {OIDOID, NAMEOID, NAMEOID};
 	Datum		args[3];

@@ -31,6 +31,7 @@
 #include "guard_mode.h"
 #include "keystore.h"
 #include "plans.h"
+#include "provenance.h"
 #include "rewrite.h"
 #include "sealed.h"
 
@@ -495,14 +496,17 @@ gdpr_hold_rows(PG_FUNCTION_ARGS)
 }
 
 /*
- * gdpr.new_number() RETURNS bigint
+ * gdpr.new_number(separated) RETURNS bigint
  *
- * A number that nobody has had.  ERRCODE_GDPR_KEYSTORE_UNAVAILABLE.
+ * A number that nobody has had; separated: for rows that were another's, which
+ * the transaction's provenance tells.  ERRCODE_GDPR_KEYSTORE_UNAVAILABLE.
  */
 Datum
 gdpr_new_number(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64((int64) keystore_next_number());
+	PG_RETURN_INT64((int64) (PG_GETARG_BOOL(0) ?
+							 provenance_new_number(PROVENANCE_SEPARATED) :
+							 keystore_next_number()));
 }
 
 static bool

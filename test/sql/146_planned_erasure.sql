@@ -20,6 +20,11 @@ SELECT gdpr.plan_erasure('{}');
 SELECT gdpr.plan_erasure('{7}');
 SELECT gdpr.plan_erasure(ARRAY[NULL::bigint]);
 SELECT gdpr.plan_erasure(ARRAY[:p1], grace => '-1 day');
+SELECT gdpr.plan_erasure(ARRAY[:p1], grace => '300000 years');
+SELECT gdpr.expire_notices('178000000 years'), gdpr.expire_notices(NULL);
+SELECT gdpr.request_consent(:p1, 'pe', valid => '300000 years');
+SELECT gdpr.retention_step(NULL, '300000 years', 10, NULL); SELECT gdpr.retention_step(NULL, NULL, 10, '300000 years');
+SELECT gdpr.schedule_retention(budget => '300000 years'); SELECT gdpr.schedule_retention(orphans_after => '-1 day');
 CALL gdpr.run_planned_erasures(0);
 CALL gdpr.run_planned_erasures(NULL);
 SET ROLE test_app;
@@ -54,7 +59,7 @@ CALL gdpr.run_planned_erasures(4);
 SELECT n.id, p.failure, p.due_at > now() + interval '59 minutes' AS later FROM gdpr.planned_erasure p JOIN pe.number n ON n.number = p.subject;
 SELECT tenant, count(*), count(name) FROM pe.person GROUP BY 1 ORDER BY 1;
 SELECT count(*), min(reason) FROM gdpr.erasure e JOIN pe.number n ON n.number = e.subject;
-DROP TRIGGER refuse ON pe.orders;
+DROP TRIGGER refuse ON pe.orders; DROP FUNCTION pe.refuse;
 UPDATE gdpr.planned_erasure SET due_at = now();
 CALL gdpr.run_planned_erasures();
 SELECT tenant, count(*) FROM pe.person GROUP BY 1 ORDER BY 1;
@@ -72,4 +77,28 @@ CALL gdpr.run_planned_erasures();
 RESET default_transaction_isolation;
 SELECT id FROM pe.person WHERE tenant = 2 ORDER BY id;
 SELECT count(*) FROM gdpr.planned_erasure;
+-- planned while two were one, taken back when they are two: neither is restricted, and only the one is to be forgotten meanwhile
+INSERT INTO pe.person VALUES (41, 9, 'Forty-one'), (42, 9, 'The same?'); INSERT INTO pe.orders VALUES (41, 41, 'of 41'), (42, 42, 'of 42');
+SELECT gdpr.subject('pe.person', '41') AS p41, gdpr.subject('pe.person', '42') AS p42 \gset
+SELECT count(gdpr.merge_subjects(:p41, :p42)), gdpr.plan_erasure(ARRAY[:p41], grace => '1 day');
+SELECT gdpr.plan_erasure(ARRAY[:p42]);  -- who is planned
+SELECT id, name FROM pe.person WHERE id > 40 ORDER BY id;
+SELECT count(gdpr.unmerge_subjects(:p42));
+SELECT id, name FROM pe.person WHERE id > 40 ORDER BY id;
+SELECT gdpr.cancel_erasure(ARRAY[:p41]), gdpr.cancel_erasure(ARRAY[:p42]);
+SELECT id, name FROM pe.person WHERE id > 40 ORDER BY id;
+SELECT count(*) FROM gdpr.flag WHERE subject IN (:p41, :p42) AND kind = 'r';
+-- retention does it too, and goes on where one cannot be forgotten
+SELECT gdpr.plan_erasure(ARRAY[:p41, :p42], 'of retention', '0');
+CREATE FUNCTION pe.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id = 41 THEN RAISE 'not this one'; END IF; RETURN OLD; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON pe.orders FOR EACH ROW EXECUTE FUNCTION pe.refuse();
+\set VERBOSITY sqlstate
+CALL gdpr.run_retention(batch => 1, orphans_after => NULL);
+\set VERBOSITY terse
+SELECT id, name FROM pe.person WHERE id > 40 ORDER BY id;
+SELECT e.reason FROM gdpr.erasure e WHERE e.subject = :p42;
+SELECT complete FROM gdpr.retention_run ORDER BY started_at DESC LIMIT 1;
+DROP TRIGGER refuse ON pe.orders; UPDATE gdpr.planned_erasure SET due_at = now();
+CALL gdpr.run_retention(orphans_after => NULL);
+SELECT count(*) FROM pe.person WHERE id > 40;
 DROP SCHEMA pe CASCADE;

@@ -82,6 +82,14 @@ SET default_transaction_isolation = 'serializable';
 CALL gdpr.forget_in_batches(:p3);
 RESET default_transaction_isolation;
 SELECT count(*) FROM fb.person WHERE id = 3;
+-- what is shared is said as forget does
+INSERT INTO fb.person SELECT i, 'Name ' || i FROM generate_series(51, 52) i;
+INSERT INTO fb.paper VALUES (51, 'Shared'), (52, 'Alone'); INSERT INTO fb.author SELECT p, a FROM (VALUES (51, 51), (51, 52), (52, 51)) v(p, a);
+SELECT gdpr.subject('fb.person', '51') AS p51 \gset
+SELECT relation, action, rows FROM gdpr.forget_preview(:p51) WHERE relation::text LIKE 'fb.%' AND action <> 'keep' ORDER BY 1, 2;
+CALL gdpr.forget_in_batches(:p51, batch => 1);
+SELECT r.relation, r.action, r.rows FROM gdpr.erasure e, jsonb_to_recordset(e.relations) AS r(relation text, action text, rows bigint)
+WHERE e.subject = :p51 AND r.action <> 'keep' ORDER BY 1, 2;
 SELECT gdpr.forget(:p3) = id AS the_same FROM gdpr.erasure WHERE subject = :p3;
 SELECT count(gdpr.release_hold(id)) FROM gdpr.holds WHERE subject = :p1;
 SELECT (SELECT count(*) FROM fb.lawsuit) AS lawsuits, (SELECT count(*) FROM fb.person WHERE id = 1) AS persons;

@@ -157,6 +157,9 @@ SELECT gdpr.disclose(number, 'Shop NL', reference => 'by a further number') IS N
 SELECT recipient, reference FROM gdpr.disclosures_of(n(6)) EXCEPT SELECT recipient, reference FROM gdpr.subject_alias a, gdpr.disclosures_of(a.number);
 SELECT n(6) AS six \gset
 SELECT count(*), count(reference) FROM gdpr.disclosures_of(:six);
+SELECT relation, rows, action, reason FROM gdpr.forget_preview(:six) WHERE action = 'tell';
+SELECT relation, rows, action, reason FROM gdpr.forget_preview(:six, 'contact') WHERE action = 'tell';
+SELECT count(*) FROM gdpr.outbox WHERE kind = 'erasure';
 SELECT gdpr.forget(:six) IS NOT NULL AS forgotten;
 SELECT count(*), count(reference) FROM gdpr.disclosures_of(:six);
 SELECT count(*) FROM gdpr.disclosures_of(NULL);

@@ -59,6 +59,7 @@ SELECT gdpr.suppress('ann@example.nl', 'nosuch');
 SELECT gdpr.suppress('ann@example.nl', NULL);
 SELECT gdpr.suppress('ann@example.nl', 'news', keep => '0');
 SELECT gdpr.suppress('ann@example.nl', 'news', keep => NULL);
+SELECT gdpr.suppress('ann@example.nl', 'news', keep => '300000 years');
 SELECT gdpr.is_suppressed('ann@example.nl', 'nosuch');
 SELECT gdpr.unsuppress('ann@example.nl', NULL);
 SELECT gdpr.drop_suppressions('nosuch');

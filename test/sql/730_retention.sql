@@ -176,10 +176,15 @@ SELECT relation, action, rows_due, rows_deleted, rows_erased, rows_failed, error
 ALTER TABLE rt.visit DETACH PARTITION rt.visit_new;
 INSERT INTO rt.visit_new VALUES (30, 1, '2001-01-01', 'Detached');
 INSERT INTO rt.message VALUES (30, 1, 2, now() - interval '2 years', 'Title 30', 'Body 30');
-ALTER TABLE rt.message RENAME sent TO sent_at;      -- the policy does not follow
+ALTER TABLE rt.message RENAME sent TO sent_at;      -- the policy follows
+SELECT since FROM gdpr.retention WHERE relation = 'rt.message'::regclass;
 CALL gdpr.run_retention();
 SELECT count(*) FROM rt.visit_new WHERE id = 30;
 SELECT title FROM rt.message WHERE id = 30;
+INSERT INTO rt.message VALUES (31, 1, 2, now() - interval '2 years', 'Title 31', 'Body 31');
+ALTER TABLE rt.message DROP sent_at;                -- there is nothing to follow
+CALL gdpr.run_retention();
+SELECT title FROM rt.message WHERE id = 31;
 SELECT relation, action, errors FROM gdpr.retention_result r JOIN gdpr.retention_run u ON u.id = r.run WHERE u.started_at = (SELECT max(started_at) FROM gdpr.retention_run) ORDER BY r.changed_at;
 DROP TABLE "rt odd"."a ""table", rt.message, rt.line;
 SELECT gdpr.drop_purpose('news'), gdpr.drop_purpose('tax');
