@@ -125,7 +125,8 @@ CREATE FUNCTION gdpr.keystore_status(
         OUT owner_timeline  integer,
         OUT owner_database  oid,
         OUT created_at      timestamptz,
-        OUT problem         text)
+        OUT problem         text,
+        OUT kek_made_at     timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'gdpr_keystore_status';

@@ -11,7 +11,7 @@ COMMENT ON FUNCTION gdpr.key_is_lost(bigint, smallint) IS 'whether the keystore 
 REVOKE ALL ON FUNCTION gdpr.key_is_lost(bigint, smallint) FROM PUBLIC;
 
 -- Servers that replay this one's log, connected or known by their slots; those that are behind are waited for.
-CREATE FUNCTION gdpr.standbys(patience interval DEFAULT '5 seconds', OUT name text, OUT has_replayed boolean) RETURNS SETOF record
+CREATE FUNCTION gdpr.standbys(patience interval DEFAULT '5 seconds', OUT name text, OUT has_replayed boolean, OUT heard_at timestamptz) RETURNS SETOF record
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     here pg_lsn := pg_current_wal_flush_lsn(); -- a commit that destroys keys is flushed
@@ -23,17 +23,19 @@ BEGIN
         PERFORM pg_sleep(0.05);
     END LOOP;
     RETURN QUERY
-    SELECT coalesce(s.slot_name::text, nullif(a.application_name, ''), 'pid ' || w.pid), coalesce(w.replay_lsn >= here, false)
+    SELECT coalesce(s.slot_name::text, nullif(a.application_name, ''), 'pid ' || w.pid), coalesce(w.replay_lsn >= here, false),
+           coalesce(w.reply_time, s.inactive_since)
     FROM pg_stat_get_wal_senders() w
     JOIN pg_stat_get_activity(NULL) a ON a.pid = w.pid
-    FULL JOIN (SELECT p.slot_name, p.active_pid FROM pg_get_replication_slots() p WHERE p.slot_type = 'physical' AND p.slot_name <> 'gdpr_audit') s
+    -- PostgreSQL 17 and later know since when a slot is not used
+    FULL JOIN (SELECT p.slot_name, p.active_pid, (to_jsonb(p) ->> 'inactive_since')::timestamptz AS inactive_since FROM pg_get_replication_slots() p WHERE p.slot_type = 'physical' AND p.slot_name <> 'gdpr_audit') s
            ON s.active_pid = w.pid
     WHERE w.pid IS NULL OR (w.replay_lsn IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_get_replication_slots() l WHERE l.active_pid = w.pid AND l.slot_type = 'logical'))
     ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION gdpr.standbys(interval) IS
-    'standbys that are connected or have a slot, and whether they have replayed all that was in the log on disk; one that is behind is waited for as long as patience says';
+    'standbys that are connected or have a slot, and whether they have replayed all that was in the log on disk, and when one was last heard of; one that is behind is waited for as long as patience says';
 REVOKE ALL ON FUNCTION gdpr.standbys(interval) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.erasure_certificate(erasure uuid, identifier text DEFAULT NULL, sign boolean DEFAULT true,
@@ -72,10 +74,11 @@ BEGIN
         'category', (SELECT c.name FROM gdpr.category c WHERE c.id = erased.category),
         'relations', erased.relations,
         'live_system', jsonb_build_object('erased_at', erased.erased_at, 'key_destroyed', true),
-        'standbys', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'has_replayed', s.has_replayed)), '[]') FROM gdpr.standbys() s),
+        'standbys', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'has_replayed', s.has_replayed, 'heard_at', s.heard_at)), '[]') FROM gdpr.standbys() s),
         'copies_of_the_keystore', jsonb_build_object(
             'key_encryption_key_then', erased.kek_version, 'key_encryption_key_now', keystore.kek_version,
-            'useless', coalesce(keystore.kek_version > erased.kek_version, false)),
+            'useless', coalesce(keystore.kek_version > erased.kek_version, false),
+            'useless_since', CASE WHEN keystore.kek_version > erased.kek_version THEN keystore.kek_made_at END),
         'tokens_in_backups', jsonb_build_object(
             'epoch_then', erased.token_epoch, 'epoch_now', keystore.token_epoch,
             'destroyed_at', (SELECT min(t.forgotten_at) FROM gdpr.tombstone t WHERE t.number = erased.token_epoch AND t.category IS NULL)),

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "access/htup_details.h"
@@ -30,7 +31,7 @@
 #include "guc.h"
 #include "keystore_internal.h"
 
-#define STATUS_COLUMNS		15
+#define STATUS_COLUMNS		16
 
 typedef struct CreatedKeystore
 {
@@ -538,10 +539,11 @@ gdpr_keystore_status(PG_FUNCTION_ARGS)
 	char		text[KEYSTORE_ID_CHARS];
 	char		path[MAXPGPATH];
 	char	   *problem;
-	const char *dir;
+	const char *dir = NULL;
 	KeyfileInfo info;
 	bool		known = false;
 	TimestampTz created_at;
+	struct stat kek;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -598,6 +600,13 @@ gdpr_keystore_status(PG_FUNCTION_ARGS)
 		values[12] = ObjectIdGetDatum(info.database);
 		memset(nulls + 2, false, 4 * sizeof(bool));
 		memset(nulls + 7, false, 6 * sizeof(bool));
+		if (!nulls[0])
+		{
+			snprintf(path, sizeof(path), "%s/%s.kek.%u", dir, text, info.kek_version);
+			nulls[15] = stat(path, &kek) != 0;
+		}
+		if (!nulls[15])
+			values[15] = TimestampTzGetDatum(time_t_to_timestamptz(kek.st_mtime));
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

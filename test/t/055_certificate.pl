@@ -44,6 +44,23 @@ sub certificate
 	return decode_json($node->safe_psql('crm', "SELECT certificate FROM gdpr.erasure_certificate('$id', sign => false)"));
 }
 
+# Is it a time of this test?
+sub between
+{
+	my ($time) = @_;
+	return $node->safe_psql('crm', "SELECT '$time'::timestamptz BETWEEN now() - interval '10 minutes' AND now()");
+}
+
+# The standbys of a certificate, and when the last of them was heard of.
+sub standbys
+{
+	my $standbys = certificate(@_)->{standbys};
+	my $heard;
+
+	$heard = delete $_->{heard_at} for @$standbys;
+	return ($standbys, $heard);
+}
+
 # ---------- mistakes ----------
 
 like(fails("SELECT gdpr.erasure_certificate('$erasure')"), qr/gdpr\.sign_command is not set.*HINT/s, 'no command: an error');
@@ -111,8 +128,10 @@ is(certificate($part)->{category}, $category, 'of one category: says which');
 # ---------- copies of the keystore, tokens ----------
 
 ok(!certificate($erasure)->{copies_of_the_keystore}{useless}, 'copies of the keystore are of use');
+is(certificate($erasure)->{copies_of_the_keystore}{useless_since}, undef, '... since never');
 $node->safe_psql('crm', 'SELECT gdpr.rotate_key_encryption_key()');
 ok(certificate($erasure)->{copies_of_the_keystore}{useless}, '... until the key-encryption key is rotated');
+is(between(certificate($erasure)->{copies_of_the_keystore}{useless_since}), 't', '... and says since when, at the latest');
 is(certificate($erasure)->{tokens_in_backups}{destroyed_at}, undef, 'tokens in backups can be compared');
 $node->safe_psql('crm', 'CALL gdpr.rotate_tokens()');
 isnt(certificate($erasure)->{tokens_in_backups}{destroyed_at}, undef, '... until they are rotated');
@@ -122,9 +141,9 @@ is(certificate($late)->{tokens_in_backups}{destroyed_at}, undef, '... and tokens
 
 # ---------- standbys ----------
 
-is_deeply(certificate($late)->{standbys}, [], 'no standby');
+is_deeply((standbys($late))[0], [], 'no standby');
 $node->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('elsewhere')");
-is_deeply(certificate($late)->{standbys}, [ { name => 'elsewhere', has_replayed => JSON::PP::false } ], 'one that is not connected, but has a slot');
+is_deeply((standbys($late))[0], [ { name => 'elsewhere', has_replayed => JSON::PP::false } ], 'one that is not connected, but has a slot');
 $node->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'b', has_streaming => 1);
@@ -135,10 +154,12 @@ $standby->adjust_conf('postgresql.conf', 'gdpr.keystore_directory', "'$standby->
 $standby->append_conf('postgresql.conf', "primary_slot_name = 'elsewhere'\n");
 $standby->start;
 ok(comes_true($node, 'postgres', "EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')"), 'a standby');
-is_deeply(certificate($late)->{standbys}, [ { name => 'elsewhere', has_replayed => JSON::PP::true } ], '... has replayed the erasure');
+my ($standbys, $heard) = standbys($late);
+is_deeply($standbys, [ { name => 'elsewhere', has_replayed => JSON::PP::true } ], '... has replayed the erasure');
+is(between($heard), 't', '... and was heard of now');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 $node->safe_psql('crm', 'CREATE TABLE something ()');
-is_deeply(certificate($late)->{standbys}, [ { name => 'elsewhere', has_replayed => JSON::PP::false } ], '... which waits: has not');
+is_deeply((standbys($late))[0], [ { name => 'elsewhere', has_replayed => JSON::PP::false } ], '... which waits: has not');
 $standby->stop;
 $node->stop;
 done_testing();
