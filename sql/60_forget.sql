@@ -410,7 +410,10 @@ BEGIN
         END LOOP;
         i := i + 1;
     END LOOP;
-    -- while their reasons can be read
+    -- while what they hold can be read
+    IF category_id IS NULL THEN
+        PERFORM gdpr.suppress_forgotten(persons);
+    END IF;
     PERFORM gdpr.hold_number(h) FROM gdpr.hold h
     WHERE category_id IS NULL AND h.subject = ANY (persons) AND h.finished_at IS NULL AND h.until > now();
 END $$;

@@ -69,6 +69,43 @@ SELECT gdpr.suppress('ann@example.nl', 'news');
 SELECT gdpr.keyed_hash(65536, '');
 TABLE gdpr.suppression;
 RESET ROLE;
+-- filled by forget, if the list is declared so: from columns that are shown as e-mail addresses and phone numbers
+SELECT gdpr.create_suppression_list('news', on_forget => true, keep => '3 years');
+CREATE TABLE client (id integer PRIMARY KEY, name text, mail text, phone varchar(30), code text);
+CREATE TABLE contact (id integer, part integer, client integer REFERENCES client, about integer REFERENCES client, mail text, said_by text, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TABLE contact_1 PARTITION OF contact FOR VALUES IN (1);
+SELECT gdpr.declare_subject('client'), gdpr.declare_column('client', 'name', 'contact'), gdpr.declare_column('client', 'mail', 'contact', searchable => true, mask => 'email'),
+       gdpr.declare_column('client', 'phone', 'contact', mask => 'phone'), gdpr.declare_column('client', 'code', 'contact', searchable => true);
+SELECT gdpr.declare_table('contact', via => 'client'), gdpr.declare_column('contact', 'mail', 'contact', mask => 'email'), gdpr.declare_column('contact', 'said_by', 'contact', mask => 'email', subject_via => 'about');
+SELECT gdpr.protect_now('client'), gdpr.protect_now('contact');
+INSERT INTO client SELECT i, 'name' || i || '@example.nl', 'Client.' || i || '@Example.nl', '+31 6 1234 000' || i, '06' || 10000000 + i FROM generate_series(1, 9) i;
+INSERT INTO client VALUES (10, NULL, NULL, 'none', ''), (11, NULL, '', 'ask at home@', '@');
+INSERT INTO contact VALUES (1, 1, 1, 2, 'other.1@example.nl', 'of.2@example.nl'), (2, 1, 3, 1, 'other.3@example.nl', 'of.1@example.nl');
+CREATE FUNCTION c(id integer) RETURNS bigint LANGUAGE sql AS $$ SELECT gdpr.subject('client', c.id::text) $$;
+CREATE FUNCTION listed() RETURNS TABLE (identifier text, years numeric) LANGUAGE sql AS $$
+    SELECT i, round((s.until - current_date) / 365.0) FROM gdpr.suppression_list l JOIN gdpr.purpose p ON p.id = l.purpose_id AND p.name = 'news' JOIN gdpr.suppression s USING (purpose_id)
+    JOIN (SELECT format(f, n) FROM unnest(ARRAY['client.%s@example.nl', '+3161234000%s', 'other.%s@example.nl', 'of.%s@example.nl', 'name%s@example.nl', '061000000%s']) f, generate_series(1, 9) n) v(i)
+      ON s.hash = gdpr.keyed_hash(l.number, gdpr.normal_identifier(v.i)) ORDER BY 1 $$;
+DELETE FROM gdpr.suppression;
+SELECT count(*) FROM gdpr.forget_preview(c(1)); SELECT * FROM listed();
+BEGIN; SELECT count(gdpr.forget(c(1))); ROLLBACK; SELECT * FROM listed();
+SELECT count(gdpr.forget(c(1), category => 'contact')); SELECT * FROM listed();
+SELECT count(gdpr.forget(c(3))), count(gdpr.forget(c(2))); SELECT * FROM listed();
+-- merged, restricted, in batches, planned; what cannot be one is passed over
+DELETE FROM gdpr.suppression;
+SELECT count(gdpr.merge_subjects(c(4), c(5))), count(gdpr.restrict(c(6))), count(gdpr.merge_subjects(c(10), c(11)));
+SELECT count(gdpr.forget(c(5))), count(gdpr.forget(c(6))), count(gdpr.forget(c(11)));
+CALL gdpr.forget_in_batches(c(7), batch => 1);
+SELECT gdpr.plan_erasure(ARRAY[c(8)], grace => '0'); CALL gdpr.run_planned_erasures();
+SELECT * FROM listed(); SELECT count(*) FROM gdpr.suppression;
+SELECT gdpr.is_suppressed('CLIENT.8@EXAMPLE.NL', 'news'), gdpr.is_suppressed('0031612340008', 'news'), gdpr.is_suppressed('client.9@example.nl', 'news');
+-- no more; another list
+SELECT gdpr.create_suppression_list('news'), gdpr.create_suppression_list('calls', on_forget => true);
+SELECT c(9) AS c9 \gset
+SELECT count(gdpr.forget(:c9)); SELECT count(gdpr.forget(:c9));
+SELECT gdpr.is_suppressed('client.9@example.nl', 'news') AS news, gdpr.is_suppressed('client.9@example.nl', 'calls') AS calls;
+SELECT gdpr.create_suppression_list('news', NULL); SELECT gdpr.create_suppression_list('nosuch'); SELECT gdpr.create_suppression_list(NULL); SELECT gdpr.create_suppression_list('news', true, '0');
+SET ROLE sup_guest; SELECT gdpr.create_suppression_list('news'); SELECT gdpr.suppress_forgotten('{65536}'); RESET ROLE;
 \c :home
 DROP DATABASE suppression_regress;
 DROP ROLE sup_guest;
