@@ -78,9 +78,9 @@ typedef struct Deferrable
 	bool		internal;		/* triggers of a foreign key, or the like */
 } Deferrable;
 
-/* All there are; void when a constraint changes. */
+/* All there are; void when a constraint changes, or (-1) if an error came. */
 static Deferrable *deferrables = NULL;
-static int	ndeferrables = 0;
+static int	ndeferrables = -1;
 static bool deferrables_valid = false;
 
 /* Those that wait for the end of the transaction */
@@ -109,27 +109,29 @@ find_deferrables(void)
 	if (!registered)
 		CacheRegisterSyscacheCallback(CONSTROID, forget_deferrables, (Datum) 0);
 	registered = true;
-	if (deferrables_valid)
+	if (deferrables_valid && ndeferrables >= 0)
 		return;
 	deferrables_valid = true;	/* unless one changes from now on */
-	ndeferrables = 0;
+	ndeferrables = -1;
 	/* with a snapshot of now: somebody may have made one a moment ago */
 	if (SPI_execute_plan(plans_get(query, 0, NULL), NULL, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for deferrable constraints");
 	if (deferrables != NULL)
 		pfree(deferrables);
+	deferrables = NULL;
 	deferrables = MemoryContextAlloc(TopMemoryContext, sizeof(Deferrable) * (SPI_processed + 1));
 	for (i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		Deferrable *item = &deferrables[ndeferrables++];
+		Deferrable *item = &deferrables[i];
 
 		item->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
 		item->constraint = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
 		item->internal = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull));
 	}
+	ndeferrables = (int) SPI_processed;
 	SPI_freetuptable(SPI_tuptable);
 }
 
