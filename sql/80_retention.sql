@@ -152,7 +152,7 @@ COMMENT ON FUNCTION gdpr.with_merged(bigint[]) IS 'these numbers, each with all 
 REVOKE ALL ON FUNCTION gdpr.with_merged(bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.held_subjects(subjects bigint[], relation regclass DEFAULT NULL, OUT subject bigint, OUT reason text)
-    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
     -- of a row with several owners, each of them
     WITH person AS (SELECT w.number, w.other FROM gdpr.with_merged(subjects) w
                     UNION SELECT o.number, w.other FROM gdpr.owners_of(subjects, relation) o, gdpr.with_merged(ARRAY[o.owner]) w)

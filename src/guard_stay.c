@@ -61,18 +61,26 @@ require_unrestricted(Relation rel, uint64 person)
 					 person)));
 }
 
-/* Nor does retention, or the forgetting of another, take what a hold keeps. */
-static void
-require_unheld(Relation rel, const TableMap *table, uint64 person)
+#define HOLDS_OF_PERSON \
+	"SELECT 1 FROM gdpr.hold h WHERE h.subject OPERATOR(pg_catalog.=) ANY (gdpr.numbers_of($1))" \
+	" AND h.finished_at IS NULL AND h.until OPERATOR(pg_catalog.>) pg_catalog.now()" \
+	" AND (h.relations IS NULL OR $2 OPERATOR(pg_catalog.=) ANY (h.relations::pg_catalog.oid[]))"
+
+static bool
+exists_for_person(const char *statement, const TableMap *table, uint64 person)
 {
 	Oid			types[2] = {INT8OID, OIDOID};
 	Datum		args[2] = {Int64GetDatum((int64) person), ObjectIdGetDatum(table->root->relid)};
 
+	return exists_for(statement, 2, types, args);
+}
+
+/* Nor does retention, or the forgetting of another, take what a hold keeps. */
+static void
+require_unheld(Relation rel, const TableMap *table, uint64 person)
+{
 	if (guard_mode().task == GUARD_FORGET &&
-		exists_for("SELECT 1 FROM gdpr.hold h WHERE h.subject OPERATOR(pg_catalog.=) ANY (gdpr.numbers_of($1))"
-				   " AND h.finished_at IS NULL AND h.until OPERATOR(pg_catalog.>) pg_catalog.now()"
-				   " AND (h.relations IS NULL OR $2::pg_catalog.regclass OPERATOR(pg_catalog.=) ANY (h.relations))",
-				   2, types, args))
+		exists_for_person(HOLDS_OF_PERSON, table, person))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESTRICT_VIOLATION),
 				 errmsg("a row of table \"%s\" holds values of another person, which are held",
@@ -103,14 +111,18 @@ require_others_unrestricted(Relation rel, const TableMap *table,
 	}
 }
 
-/* Is the person of a row restricted, or does a hold keep the row? */
+/*
+ * Is the person of a row restricted, or does a hold keep the row?  The last
+ * part, of rows with several owners, takes longer.
+ */
 static bool
 is_held(const TableMap *table, uint64 person)
 {
-	Oid			types[2] = {INT8OID, OIDOID};
-	Datum		args[2] = {Int64GetDatum((int64) person), ObjectIdGetDatum(table->root->relid)};
-
-	return exists_for("SELECT 1 WHERE gdpr.is_held($1, $2)", 2, types, args);
+	return exists_for_person("SELECT 1 FROM gdpr.flag f WHERE f.kind OPERATOR(pg_catalog.=) 'r'"
+							 " AND f.subject OPERATOR(pg_catalog.=) ANY (gdpr.numbers_of($1))"
+							 " UNION ALL " HOLDS_OF_PERSON
+							 " UNION ALL SELECT 1 WHERE CASE WHEN EXISTS (SELECT FROM gdpr.mapped_owner) THEN gdpr.is_held($1, $2) END",
+							 table, person);
 }
 
 /* Is it a consequence of what forget() or the retention run does itself? */
