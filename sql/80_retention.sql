@@ -29,12 +29,18 @@ CREATE TRIGGER map_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gdpr.
     FOR EACH STATEMENT EXECUTE FUNCTION gdpr.map_changed();
 ALTER TABLE gdpr.retention_policy ENABLE ALWAYS TRIGGER map_changed;
 
+CREATE TABLE gdpr.expiring_category (
+    category smallint PRIMARY KEY
+);
+COMMENT ON TABLE gdpr.expiring_category IS
+    'categories that are, or were, shredded: there are backups of values under their months, whatever the policies are now';
+
 CREATE TABLE gdpr.reseal (
     table_id integer PRIMARY KEY,
     begun boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE gdpr.reseal IS
-    'tables whose rows a retention run has to seal under other months of expiry, because a policy that shreds has changed; begun: since then';
+    'tables whose rows a retention run has to seal under other months of expiry, because a policy that shreds has changed; begun: a run is at it, and nobody writes by the policies of before';
 
 CREATE TABLE gdpr.retention_run (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -96,10 +102,11 @@ CREATE TABLE gdpr.orphan (
 );
 COMMENT ON TABLE gdpr.orphan IS 'persons of whom no protected table has a row any more, and when a retention run noticed';
 
-REVOKE ALL ON gdpr.retention_policy, gdpr.retention_errors, gdpr.retention_run, gdpr.retention_result, gdpr.retention_queue, gdpr.reseal,
+REVOKE ALL ON gdpr.retention_policy, gdpr.retention_errors, gdpr.retention_run, gdpr.retention_result, gdpr.retention_queue, gdpr.expiring_category, gdpr.reseal,
     gdpr.orphan FROM PUBLIC;
 REVOKE ALL ON SEQUENCE gdpr.retention_queue_id_seq FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('gdpr.expiring_category', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.reseal', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_run', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.retention_result', '');
@@ -252,12 +259,22 @@ CREATE FUNCTION gdpr.shreds(table_id integer) RETURNS boolean
     SELECT EXISTS (SELECT FROM gdpr.retention_policy p WHERE p.table_id = shreds.table_id AND p.action = 'shred')
 $$;
 COMMENT ON FUNCTION gdpr.shreds(integer) IS 'whether a policy of a table shreds';
+CREATE FUNCTION gdpr.note_expiring() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO gdpr.expiring_category
+    SELECT p.category FROM gdpr.retention_policy p WHERE p.action = 'shred' AND p.category IS NOT NULL
+    UNION SELECT m.category FROM gdpr.retention_policy p JOIN gdpr.mapped_column m ON m.table_id = p.table_id
+          WHERE p.action = 'shred' AND p.category IS NULL
+    ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION gdpr.note_expiring() IS 'remembers the categories that the policies shred';
 CREATE FUNCTION gdpr.note_reseal(table_id integer) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT gdpr.note_expiring();
     INSERT INTO gdpr.reseal AS r (table_id) VALUES (table_id) ON CONFLICT ON CONSTRAINT reseal_pkey DO UPDATE SET begun = false
 $$;
 COMMENT ON FUNCTION gdpr.note_reseal(integer) IS 'has the next run seal the rows of a table under the months of expiry that they should have';
-REVOKE ALL ON FUNCTION gdpr.shreds(integer), gdpr.note_reseal(integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.shreds(integer), gdpr.note_expiring(), gdpr.note_reseal(integer) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.set_retention(relation regclass, keep interval, since text, action text DEFAULT 'delete', category text DEFAULT NULL,
                                    purpose text DEFAULT NULL, ground text DEFAULT NULL, time_zone text DEFAULT NULL) RETURNS integer

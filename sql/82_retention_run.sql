@@ -215,15 +215,10 @@ COMMENT ON VIEW gdpr.closed_months IS
     'categories that are shredded: what was over before this month is unreadable in every backup, and since when';
 REVOKE ALL ON gdpr.closed_months FROM PUBLIC;
 
--- Once values of a category have been sealed so, there are backups of them, whatever the policies are now.
 CREATE FUNCTION gdpr.open_categories(month smallint) RETURNS SETOF smallint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.category FROM (
-        SELECT p.category FROM gdpr.retention_policy p WHERE p.action = 'shred' AND p.category IS NOT NULL
-        UNION SELECT m.category FROM gdpr.retention_policy p JOIN gdpr.mapped_column m ON m.table_id = p.table_id
-              WHERE p.action = 'shred' AND p.category IS NULL
-        UNION SELECT t.category FROM gdpr.tombstone t WHERE t.month IS NOT NULL) c(category)
-    WHERE NOT EXISTS (SELECT FROM gdpr.tombstone t WHERE t.category = c.category AND t.month >= open_categories.month)
+    SELECT e.category FROM gdpr.expiring_category e
+    WHERE NOT EXISTS (SELECT FROM gdpr.tombstone t WHERE t.category = e.category AND t.month >= open_categories.month)
 $$;
 COMMENT ON FUNCTION gdpr.open_categories(smallint) IS 'categories that are, or were, shredded, whose keys that expire in a month are not destroyed yet';
 REVOKE ALL ON FUNCTION gdpr.open_categories(smallint) FROM PUBLIC;
@@ -239,13 +234,38 @@ $$;
 COMMENT ON FUNCTION gdpr.month_to_close() IS 'the month that has begun, if its keys are to be destroyed by this run; else NULL';
 REVOKE ALL ON FUNCTION gdpr.month_to_close() FROM PUBLIC;
 
+-- Whoever had begun to write before has ended: those with a snapshot, and those that have written, also if they are idle or prepared.
+CREATE FUNCTION gdpr.wait_for_writers() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    writers xid8[];
+BEGIN
+    PERFORM gdpr.wait_for_old_snapshots();
+    writers := ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot()));
+    FOR i IN 1 .. 20 LOOP
+        EXIT WHEN NOT writers && ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot()));
+        IF i = 20 THEN
+            RETURN false;
+        END IF;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION gdpr.wait_for_writers() IS 'waits for all transactions that write now, also prepared ones, for two seconds; false: some still do';
+REVOKE ALL ON FUNCTION gdpr.wait_for_writers() FROM PUBLIC;
+
 CREATE FUNCTION gdpr.list_months() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     month smallint := gdpr.month_to_close();
 BEGIN
+    PERFORM gdpr.note_expiring();       -- columns may have been declared meanwhile
     DELETE FROM gdpr.retention_queue q USING gdpr.reseal r WHERE q.kind = 'reseal' AND q.table_id = r.table_id AND NOT r.begun;
-    UPDATE gdpr.reseal SET begun = true WHERE NOT begun;
+    IF EXISTS (SELECT FROM gdpr.reseal r WHERE NOT r.begun) AND gdpr.wait_for_writers() THEN
+        UPDATE gdpr.reseal SET begun = true WHERE NOT begun;
+    END IF;     -- else it is begun, but the next run does it again
     INSERT INTO gdpr.retention_queue (place, kind, table_id, relation, position)
     SELECT 900000000, 'reseal', t.id, 0, 0 FROM gdpr.mapped_table t
     WHERE t.protected AND NOT EXISTS (SELECT FROM gdpr.retention_queue q WHERE q.kind = 'reseal' AND q.table_id = t.id)
@@ -287,36 +307,17 @@ END $$;
 COMMENT ON FUNCTION gdpr.reseal_some(gdpr.retention_queue, integer) IS 'seals some rows of a table anew whose month of expiry should be another';
 REVOKE ALL ON FUNCTION gdpr.reseal_some(gdpr.retention_queue, integer) FROM PUBLIC;
 
--- Nobody who can have sealed anything under the month is at work any more. False: somebody is, after two seconds.
-CREATE FUNCTION gdpr.wait_for_writers() RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    others xid[] := ARRAY(SELECT p.transaction FROM pg_prepared_xacts p WHERE p.database = current_database());
-BEGIN
-    FOR i IN 1 .. 20 LOOP
-        EXIT WHEN NOT EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.transaction = ANY (others));
-        IF i = 20 THEN
-            RETURN false;
-        END IF;
-        PERFORM pg_sleep(0.1);
-    END LOOP;
-    PERFORM gdpr.wait_for_old_snapshots();      -- with the lock_timeout of the run
-    RETURN true;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN false;
-END $$;
-COMMENT ON FUNCTION gdpr.wait_for_writers() IS 'waits for all transactions that run now, also prepared ones, for two seconds; false: some still do';
-REVOKE ALL ON FUNCTION gdpr.wait_for_writers() FROM PUBLIC;
-
 CREATE FUNCTION gdpr.close_month(run uuid, item gdpr.retention_queue) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     month smallint := item.position;
-    categories smallint[] := ARRAY(SELECT o FROM gdpr.open_categories(month) o ORDER BY 1);
-    part regclass;
-    result record;
-    resealed bigint := 0;
-    skipped bigint := 0;
+    open smallint[] := ARRAY(SELECT o FROM gdpr.open_categories(month) o ORDER BY 1);
+    kept smallint[] := '{}';
+    part record;
+    resealed bigint;
+    skipped bigint;
+    again boolean := false;
+    state text;
 BEGIN
     IF NOT gdpr.wait_for_writers() THEN
         RAISE NOTICE 'the keys of % are not destroyed yet: a transaction does not end', gdpr.month_date(month)
@@ -324,22 +325,35 @@ BEGIN
         PERFORM gdpr.add_step_error(run, item.kind, NULL, '55P03', 0);
         RETURN;
     END IF;
-    FOR part IN SELECT r.relation FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id
-                WHERE t.protected AND r.has_rows
-                  AND EXISTS (SELECT FROM gdpr.mapped_column c WHERE c.table_id = t.id AND c.category = ANY (categories))
-                ORDER BY r.relation::oid LOOP
-        SELECT * INTO result FROM gdpr.reseal_batch(part, 0, 9223372036854775807);
-        resealed := resealed + result.resealed;
-        skipped := skipped + result.skipped;
+    FOR part IN
+        SELECT r.relation, array_agg(DISTINCT c.category) AS categories
+        FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id JOIN gdpr.mapped_column c ON c.table_id = t.id
+        WHERE t.protected AND r.has_rows AND c.category = ANY (open) GROUP BY r.relation ORDER BY r.relation::oid
+    LOOP
+        -- one that cannot be looked through keeps its categories open, not those of others
+        BEGIN
+            SELECT b.resealed, b.skipped INTO resealed, skipped FROM gdpr.reseal_batch(part.relation, 0, 9223372036854775807) b;
+            state := CASE WHEN skipped > 0 THEN '55P03' END;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF gdpr.is_servers_error(state) THEN
+                RAISE;
+            END IF;
+            resealed := 0;
+            skipped := 0;
+        END;
+        CONTINUE WHEN state IS NULL AND resealed = 0;
+        kept := kept || part.categories;
+        again := again OR state IS NULL;
+        IF state IS NOT NULL THEN
+            RAISE NOTICE 'the keys of % are not destroyed yet: rows of table % cannot be sealed anew: SQLSTATE %', gdpr.month_date(month), part.relation, state
+                USING HINT = 'The next run tries again.';
+            PERFORM gdpr.add_step_error(run, item.kind, part.relation, state, skipped);
+        END IF;
     END LOOP;
-    IF resealed + skipped = 0 THEN
-        PERFORM gdpr.close_month_at_commit(c, month) FROM unnest(categories) c;
-    ELSIF skipped = 0 THEN      -- look again, after the commit
+    PERFORM gdpr.close_month_at_commit(c, month) FROM unnest(open) c WHERE c <> ALL (kept);
+    IF again THEN       -- look again, after the commit
         INSERT INTO gdpr.retention_queue (place, kind, position) VALUES (item.place, 'month', month);
-    ELSE
-        RAISE NOTICE 'the keys of % are not destroyed yet: % rows are locked that have to be sealed anew', gdpr.month_date(month), skipped
-            USING HINT = 'The next run tries again.';
-        PERFORM gdpr.add_step_error(run, item.kind, NULL, '55P03', skipped);
     END IF;
 END $$;
 COMMENT ON FUNCTION gdpr.close_month(uuid, gdpr.retention_queue) IS
@@ -547,7 +561,8 @@ EXCEPTION WHEN OTHERS THEN
     name := CASE WHEN state LIKE '42%' THEN SQLERRM ELSE concat_ws(' ', 'SQLSTATE', state, nullif(name, '')) END;
     IF task.table_id IS NULL THEN
         RAISE WARNING 'step "%" failed: %', item.kind, name;
-        PERFORM gdpr.add_step_error(run, item.kind, nullif(item.relation, 0), state, 0);
+        PERFORM gdpr.add_step_error(run, item.kind, coalesce(nullif(item.relation, 0), (
+            SELECT t.relation FROM gdpr.mapped_table t WHERE t.id = item.table_id)), state, 0);
     ELSE
         RAISE WARNING 'rows of table % that are due could not be looked for: %', item.relation::regclass, name;
         PERFORM gdpr.add_retention_result(run, task, 0, 0, 0, 0,
@@ -559,7 +574,7 @@ COMMENT ON FUNCTION gdpr.do_retention(uuid, gdpr.retention_queue, integer, inter
 REVOKE ALL ON FUNCTION gdpr.do_retention(uuid, gdpr.retention_queue, integer, interval) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.retention_step(INOUT run uuid, budget interval, batch integer, orphans_after interval) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET gdpr.override_reason = '' AS $$
 DECLARE
     item gdpr.retention_queue;
 BEGIN

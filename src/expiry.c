@@ -109,8 +109,10 @@ policy_month(const TableMap *table, const ExpiryMap *policy,
 {
 	Timestamp	since;
 
-	/* a column that was dropped, or is sealed now, tells nothing */
+	/* a column that was dropped, is sealed now, or is no date tells nothing */
 	if (!policy->shred || policy->attnum == InvalidAttrNumber ||
+		(policy->typid != DATEOID && policy->typid != TIMESTAMPOID &&
+		 policy->typid != TIMESTAMPTZOID) ||
 		isnull[policy->attnum - 1] ||
 		datamap_column_at(table, policy->attnum) != NULL)
 		return 0;

@@ -784,6 +784,20 @@ keyfile_living(Keyfile *kf, uint64_t number, uint16_t *mask,
 	return living(kf, number, &route, mask, err);
 }
 
+/* The same of any node of the tree of months: may something below it live? */
+static KeyfileResult
+month_living(Keyfile *kf, KeytreeNode node, KfRoute *route, uint16_t *mask,
+			 KeyfileError *err)
+{
+	KeyfileResult result;
+
+	kf_error(err, KEYFILE_OK);
+	rewind_route(route, node);
+	result = walk_on(kf, NULL, node, route, err);
+	*mask = result == KEYFILE_OK && route->state != KF_HOLE ? 0xFFFF : 0;
+	return result;
+}
+
 KeyfileResult
 keyfile_keep_living(Keyfile *kf, KeytreeNode *nodes, size_t *count,
 					KeyfileError *err)
@@ -796,9 +810,11 @@ keyfile_keep_living(Keyfile *kf, KeytreeNode *nodes, size_t *count,
 	for (size_t i = 0; i < *count; i++)
 	{
 		KeytreeNode node = nodes[i];
-		bool		whole = node.level == KEYTREE_NUMBER_LEVEL;
+		bool		month = node.tree == KEYTREE_EXPIRY;
+		bool		whole = month || node.level == KEYTREE_NUMBER_LEVEL;
 		uint16_t	mask;
-		KeyfileResult result =
+		KeyfileResult result = month ?
+			month_living(kf, node, &route, &mask, err) :
 			living(kf, whole ? node.path : node.path / KEYTREE_CATEGORIES,
 				   &route, &mask, err);
 

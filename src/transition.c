@@ -107,7 +107,8 @@ begin_conversion(Conversion *work, Oid relid, ConvertFor purpose, bool may_wait)
 						RelationGetRelationName(work->rel)) :
 				 errmsg("table \"%s\" is not being converted",
 						RelationGetRelationName(work->rel))));
-	CheckCmdReplicaIdentity(work->rel, CMD_UPDATE);
+	if (purpose != CONVERT_EXPIRY)
+		CheckCmdReplicaIdentity(work->rel, CMD_UPDATE);
 	work->form = work->table->form;
 	work->may_wait = may_wait;
 	work->purpose = purpose;
@@ -235,7 +236,10 @@ convert_locked(Conversion *work)
 	if (!is_wrong(work, new->tts_values, new->tts_isnull))
 		return true;
 	if (work->purpose == CONVERT_EXPIRY)
+	{
+		CheckCmdReplicaIdentity(work->rel, CMD_UPDATE);
 		work->form = row_form(work->table, new->tts_values, new->tts_isnull);
+	}
 	else if (!lock_row_values(work, new->tts_values, new->tts_isnull))
 		return false;
 	if (!convert_row(work->table, new->tts_values, new->tts_isnull, work->form,

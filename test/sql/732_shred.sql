@@ -151,6 +151,9 @@ INSERT INTO event (id, person_id, day, note) SELECT 12, 3, day, 'a' FROM base;
 ALTER TABLE event RENAME day TO "the day";
 INSERT INTO event (id, person_id, "the day", note) SELECT 13, 3, day, 'a' FROM base;
 SELECT * FROM show() WHERE id > 10;
+ALTER TABLE event ALTER "the day" TYPE text;
+INSERT INTO event (id, person_id, "the day", note) SELECT 15, 3, day, 'a' FROM base;
+SELECT * FROM show() WHERE id = 15;         -- a text tells nothing
 ALTER TABLE event DROP "the day";
 INSERT INTO event (id, person_id, note) VALUES (14, 3, 'a');
 UPDATE event SET at = now() WHERE id = 11;

@@ -127,6 +127,11 @@ ask($writer, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM person LIMIT 1"
 like(run_retention(), qr/not destroyed yet: a transaction does not end/, 'an old transaction is waited for');
 is(months(), '2:3003 3:3003 4:3004 5:3003 7:3003', 'rows that could not be erased are sealed anew');
 close_session($writer);
+# one that has written, and is idle, has no snapshot
+$writer = open_session($node, 'postgres');
+ask($writer, "BEGIN; INSERT INTO person VALUES (101, 'name')");
+like(run_retention(), qr/not destroyed yet: a transaction does not end/, 'one that is idle, too');
+close_session($writer);
 $node->safe_psql('postgres', "BEGIN; INSERT INTO person VALUES (100, 'name'); PREPARE TRANSACTION 'p'");
 like(run_retention(), qr/not destroyed yet: a transaction does not end/, 'a prepared one, too');
 $node->safe_psql('postgres', "ROLLBACK PREPARED 'p'");
@@ -236,6 +241,33 @@ for my $point (1 .. 30)
 	last if $done;
 }
 ok($done, 'there is a last step');
+
+# ---------- a table that cannot be looked through ----------
+
+sub month_day { return sprintf('%d-%02d-%02d 03:00:00', 2030 + int(($month - 1) / 12), ($month - 1) % 12 + 1, $_[0]); }
+$node->safe_psql('postgres', sprintf(<<'SQL', substr(month_day(10), 0, 10)));
+CREATE FUNCTION may_fail(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN IF current_setting(''my.fail'', true) = ''on'' THEN RAISE ''no''; END IF; RETURN $1; END';
+CREATE TABLE stuck (id int PRIMARY KEY, person_id int REFERENCES person, day date, remark text);
+CREATE INDEX ON stuck (may_fail(id));
+SELECT gdpr.declare_table('stuck', via => 'person_id'), gdpr.declare_column('stuck', 'remark', 'remarks');
+SELECT gdpr.set_retention('stuck', '1 year', 'day', 'shred', time_zone => 'UTC'), gdpr.protect_now('stuck');
+INSERT INTO stuck SELECT 1, 2, date '%s' - interval '1 year', 'what is held';
+ALTER DATABASE postgres SET my.fail = 'on';
+SQL
+my $before = closed();
+$month++;
+start_at($node, month_day(1));
+run_retention();
+start_at($node, month_day(2));
+like(run_retention(), qr/rows of table public\.stuck cannot be sealed anew: SQLSTATE P0001/, 'a table that fails is named');
+is($node->safe_psql('postgres', q{SELECT relation, error FROM gdpr.retention_errors WHERE action = 'month'}), 'public.stuck|P0001', 'an officer sees it');
+isnt(closed(), $before, 'other categories are closed');
+unlike(closed(), qr/remarks/, 'its own is not');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET my.fail');
+run_retention();
+like(closed(), qr/remarks/, 'later it is');
+is($node->safe_psql('postgres', q{SET gdpr.physical = on; SELECT x.month > now() FROM stuck s, gdpr.expiry(s.gdpr_sealed) x}), 't', 'and what is held is sealed anew');
+
 restore('longer');
 is(notes($node), '2 4 5 7 8', 'the dump from after the policy was made longer is whole');
 

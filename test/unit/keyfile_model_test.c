@@ -266,6 +266,31 @@ change(Keyfile *kf, const char *path, bool interrupted, bool *sound)
 	return kf;
 }
 
+/* Of months and nodes above them, it leaves all below which something lives. */
+static bool
+keeps_living_months(Keyfile *kf)
+{
+	bool		right = true;
+
+	for (int i = 0; i < universe.leaves; i++)
+	{
+		KeytreeNode leaf = universe.leaf[i];
+
+		if (leaf.tree != KEYTREE_EXPIRY)
+			continue;
+		for (int level = KEYTREE_EXPIRY_LEAF; level >= KEYTREE_EXPIRY_LEAF - 6; level--)
+		{
+			KeytreeNode node = keytree_ancestor(leaf, level);
+			size_t		count = 1;
+
+			must(keyfile_keep_living(kf, &node, &count, NULL) == KEYFILE_OK);
+			right = right && (count == 1 || is_dead(leaf)) &&
+				(count == 0 || level < KEYTREE_EXPIRY_LEAF || !is_dead(leaf));
+		}
+	}
+	return right;
+}
+
 /* Of all numbers and leaves, keyfile_keep_living() leaves what is not dead. */
 static bool
 keeps_the_living(Keyfile *kf)
@@ -302,7 +327,7 @@ keeps_the_living(Keyfile *kf)
 	for (size_t i = 0; i < count; i++)
 		if (keytree_compare(&nodes[i], &expected[i]) != 0)
 			return false;
-	return true;
+	return keeps_living_months(kf);
 }
 
 static void
