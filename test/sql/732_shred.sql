@@ -187,6 +187,21 @@ SELECT tableoid::regclass, v.id, x.month FROM visit v, gdpr.expiry(v.gdpr_sealed
 SET gdpr.physical = off;
 SELECT id, day, note FROM visit ORDER BY id;
 
+-- Whatever the session of the run may override -------------------------------------------------------------
+INSERT INTO person VALUES (5, 'Eve'), (6, 'Fay');
+CREATE TABLE talk (id integer PRIMARY KEY, person_id integer REFERENCES person, other_id integer REFERENCES person, day date, said text);
+SELECT gdpr.declare_table('talk', via => 'person_id'), gdpr.declare_column('talk', 'said', 'content', subject_via => 'other_id');
+SELECT gdpr.protect_now('talk');
+SELECT gdpr.set_retention('talk', '1 year', 'day', 'erase') IS NOT NULL AS ok;
+INSERT INTO talk VALUES (1, 5, 6, '2020-01-01', 'of Fay');
+SELECT gdpr.restrict(gdpr.subject('person', '6')) IS NOT NULL AS restricted;
+SELECT gdpr.grant_purpose('care', current_user, override => true);
+SET gdpr.override_reason = 'test';
+CALL gdpr.run_retention();
+SELECT relation, error, rows FROM gdpr.retention_errors;
+SELECT said FROM talk;
+RESET gdpr.override_reason;
+
 -- Errors ---------------------------------------------------------------------------------------------------
 CREATE TABLE invoice (id integer PRIMARY KEY, person_id integer REFERENCES person, day date, until date GENERATED ALWAYS AS (day + 5) STORED, iban text);
 SELECT gdpr.declare_table('invoice', via => 'person_id', on_forget => 'keep', ground => 'tax law'), gdpr.declare_column('invoice', 'iban', 'financial');
