@@ -88,7 +88,8 @@ require_unheld(Relation rel, const TableMap *table, uint64 person)
 				 errtable(rel)));
 }
 
-/* The same of those who have values in rows that are not theirs, but one. */
+/* The same of those who have values in rows that are not theirs, but of one,
+ * and of those who leave. */
 static void
 require_others_unrestricted(Relation rel, const TableMap *table,
 							const uint8 *buf, size_t len, uint64 but)
@@ -104,7 +105,7 @@ require_others_unrestricted(Relation rel, const TableMap *table,
 		uint64		person = segment.via == 0 ? but :
 			alias_person(sealed_person(segment.number));
 
-		if (person == but)
+		if (person == but || guard_mode_leaves(person))
 			continue;
 		require_unrestricted(rel, person);
 		require_unheld(rel, table, person);
@@ -144,8 +145,7 @@ require_may_unlink(GuardRow *row)
 	uint64		person = guard_old_person(row);
 
 	if (!is_cascade() || person == 0 ||
-		(guard_mode().person != GUARD_ANYBODY &&
-		 alias_is_same(person, guard_mode().person)))
+		guard_mode_leaves_as_any(person))
 		return;
 	if (is_held(row->table, person))
 		ereport(ERROR,
@@ -186,7 +186,7 @@ guard_require_may_update(GuardRow *row, bool application)
 void
 guard_require_may_expire(const GuardRow *row)
 {
-	if (guard_mode().person != GUARD_ANYBODY || row->old == NULL)
+	if (guard_mode().npersons > 0 || row->old == NULL)
 		return;
 	require_unrestricted(row->rel, guard_old_person(row));
 	require_others_unrestricted(row->rel, row->table,
@@ -207,8 +207,10 @@ require_may_cascade(Relation rel, const TableMap *table, uint64 person)
 
 	if (!is_cascade())
 		return;
-	if (guard_mode().person != GUARD_ANYBODY)
-		kept |= person != 0 && !alias_is_same(person, guard_mode().person);
+	/* of several who leave, which one takes the row along is not known */
+	if (guard_mode().npersons > 0)
+		kept |= person != 0 && (guard_mode().npersons > 1 ||
+								!guard_mode_leaves_as_any(person));
 	else
 	{
 		Oid			types[2] = {INT4OID, OIDOID};
@@ -231,7 +233,6 @@ void
 guard_require_may_delete(Relation rel, const TableMap *table,
 						 const bytea *envelope)
 {
-	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
 	uint64		person;
 
 	if (envelope == NULL)
@@ -242,9 +243,9 @@ guard_require_may_delete(Relation rel, const TableMap *table,
 	person = sealed_row_person((const uint8 *) VARDATA_ANY(envelope),
 							   VARSIZE_ANY_EXHDR(envelope));
 	require_may_cascade(rel, table, person);
-	if (person != forgotten)
+	if (!guard_mode_leaves(person))
 		require_unrestricted(rel, person);
 	require_others_unrestricted(rel, table,
 								(const uint8 *) VARDATA_ANY(envelope),
-								VARSIZE_ANY_EXHDR(envelope), forgotten);
+								VARSIZE_ANY_EXHDR(envelope), 0);
 }
