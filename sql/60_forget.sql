@@ -48,11 +48,11 @@ CREATE TYPE gdpr.erased AS (number bigint, relation regclass, action text, rows 
 COMMENT ON TYPE gdpr.erased IS 'how many rows of a number, in a relation, were deleted, erased, held, kept, shared or unlinked, and why; for forget';
 
 CREATE FUNCTION gdpr.forget_rows(relation regclass, numbers bigint[], category smallint, erase boolean, "row" tid DEFAULT NULL, most bigint DEFAULT NULL,
-                                 OUT number bigint, OUT rows bigint)
+                                 leavers bigint[] DEFAULT NULL, OUT number bigint, OUT rows bigint)
     RETURNS SETOF record LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_forget_rows';
-COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint) IS
-    'deletes persons'' rows in a table, or erases their values in it, and says how many of whom; for forget';
-REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint, bigint[]) IS
+    'deletes persons'' rows in a table, or erases their values in it, and says how many of whom; leavers: these and others who leave with them; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint, bigint[]) FROM PUBLIC;
 
 -- Of these numbers, those with rows in a relation.
 CREATE FUNCTION gdpr.with_rows(relation regclass, numbers bigint[], condition text DEFAULT 'true') RETURNS bigint[]
@@ -65,40 +65,40 @@ END $$;
 COMMENT ON FUNCTION gdpr.with_rows(regclass, bigint[], text) IS 'those of the numbers that have rows, for which the condition holds, in a relation; for forget';
 REVOKE ALL ON FUNCTION gdpr.with_rows(regclass, bigint[], text) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.delete_rows(relation regclass, numbers bigint[], OUT number bigint, OUT rows bigint)
+CREATE FUNCTION gdpr.delete_rows(relation regclass, numbers bigint[], leavers bigint[], OUT number bigint, OUT rows bigint)
     RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false);
+    RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false, leavers => leavers);
 EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
-    RETURN QUERY SELECT * FROM gdpr.delete_rows_apart(relation, numbers);
+    RETURN QUERY SELECT * FROM gdpr.delete_rows_apart(relation, numbers, leavers);
 END $$;
-COMMENT ON FUNCTION gdpr.delete_rows(regclass, bigint[]) IS
+COMMENT ON FUNCTION gdpr.delete_rows(regclass, bigint[], bigint[]) IS
     'deletes persons'' rows in a table, but for those that other rows need or a trigger keeps; for forget';
-REVOKE ALL ON FUNCTION gdpr.delete_rows(regclass, bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.delete_rows(regclass, bigint[], bigint[]) FROM PUBLIC;
 
 -- Half of the persons at a time, down to one, then row by row.
-CREATE FUNCTION gdpr.delete_rows_apart(relation regclass, numbers bigint[], OUT number bigint, OUT rows bigint)
+CREATE FUNCTION gdpr.delete_rows_apart(relation regclass, numbers bigint[], leavers bigint[], OUT number bigint, OUT rows bigint)
     RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     half integer := cardinality(numbers) / 2;
     item text;
 BEGIN
     IF half > 0 THEN
-        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[:half]);
-        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[half + 1:]);
+        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[:half], leavers);
+        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[half + 1:], leavers);
         RETURN;
     END IF;
     FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY ($1)', relation), numbers) LOOP
         BEGIN
-            RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false, item::tid);
+            RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false, item::tid, leavers => leavers);
         EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
             NULL;
         END;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[]) IS
+COMMENT ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[], bigint[]) IS
     'the same, if they cannot be deleted together; for delete_rows';
-REVOKE ALL ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[], bigint[]) FROM PUBLIC;
 
 -- What could not be deleted is erased instead.
 CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, numbers bigint[], OUT number bigint, OUT rows bigint, OUT deleted boolean)
@@ -107,9 +107,9 @@ BEGIN
     BEGIN
         RETURN QUERY SELECT r.*, true FROM gdpr.forget_rows(relation, numbers, NULL, false) r;
     EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
-        RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows_apart(relation, numbers) r;
+        RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows_apart(relation, numbers, numbers) r;
         IF cardinality(numbers) > 1 THEN -- rows of one number can need those of another
-            RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows(relation, gdpr.with_rows(relation, numbers)) r;
+            RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows(relation, gdpr.with_rows(relation, numbers), numbers) r;
         END IF;
     END;
     RETURN QUERY SELECT r.*, false

@@ -380,18 +380,19 @@ count_nothing(DestReceiver *self)
 {
 }
 
-/* The persons it is about, from an array argument. */
-static void
-set_numbers(Work *work, ArrayType *array)
+/* Numbers of an array argument, sorted. */
+static uint64 *
+sorted_numbers(ArrayType *array, int *n)
 {
 	Datum	   *elements;
 	bool	   *nulls;
+	uint64	   *numbers;
 	int			count;
 	int			i;
 
 	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 					  TYPALIGN_DOUBLE, &elements, &nulls, &count);
-	work->numbers = palloc(sizeof(uint64) * Max(count, 1));
+	numbers = palloc(sizeof(uint64) * Max(count, 1));
 	for (i = 0; i < count; i++)
 	{
 		if (nulls[i])
@@ -402,14 +403,23 @@ set_numbers(Work *work, ArrayType *array)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("subject number is out of range")));
-		work->numbers[i] = (uint64) DatumGetInt64(elements[i]);
+		numbers[i] = (uint64) DatumGetInt64(elements[i]);
 	}
-	qsort(work->numbers, count, sizeof(uint64), compare_numbers);
-	work->nnumbers = count == 0 ? 0 :
-		(int) qunique(work->numbers, count, sizeof(uint64), compare_numbers);
-	work->rows = palloc0(sizeof(int64) * Max(count, 1));
+	qsort(numbers, count, sizeof(uint64), compare_numbers);
+	*n = count == 0 ? 0 :
+		(int) qunique(numbers, count, sizeof(uint64), compare_numbers);
+	return numbers;
+}
+
+/* The persons it is about, from an array argument. */
+static void
+set_numbers(Work *work, ArrayType *array)
+{
+	work->numbers = sorted_numbers(array, &work->nnumbers);
+	work->rows = palloc0(sizeof(int64) * Max(work->nnumbers, 1));
 	work->mode.persons = work->numbers;
 	work->mode.npersons = work->nnumbers;
+	work->mode.alone = work->nnumbers == 1 ? work->numbers[0] : 0;
 	work->args[0] = PointerGetDatum(array);
 }
 
@@ -518,13 +528,13 @@ protected_table(Oid relid)
 }
 
 /*
- * gdpr.forget_rows(relation, numbers, category, erase, row, most,
+ * gdpr.forget_rows(relation, numbers, category, erase, row, most, leavers,
  *					OUT number, OUT rows)
  *
  * Deletes the rows of persons in a protected table, or (erase) removes the
  * persons' values from its rows; category NULL: all; row NULL: all rows; most:
- * so many of those that have values, NULL: all of them.  Returns how many rows
- * of whom.  As the table's owner, with the owner's search path; after a
+ * so many of those that have values, NULL: all of them; leavers: these persons,
+ * and others whose rows go, too, NULL: no others.  Returns how many rows of whom.  As the table's owner, with the owner's search path; after a
  * deletion, deferred foreign keys to the table have been checked, and are
  * deferred again.
  */
@@ -544,6 +554,8 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 	set_numbers(&work, PG_GETARG_ARRAYTYPE_P(1));
 	if (work.nnumbers == 0)
 		return (Datum) 0;
+	if (!PG_ARGISNULL(6))
+		work.mode.persons = sorted_numbers(PG_GETARG_ARRAYTYPE_P(6), &work.mode.npersons);
 	work.mode.category = PG_ARGISNULL(2) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(2);
 	work.mode.erase = PG_GETARG_BOOL(3);
 	work.args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);

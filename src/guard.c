@@ -250,12 +250,13 @@ update_states(GuardRow *row)
 	return true;
 }
 
-/* Does the row belong to one of those who are being forgotten? */
+/* Does the row belong to the one person who is being forgotten?  Rows of
+ * several have their turn. */
 static bool
 is_leavers(GuardRow *row)
 {
-	return guard_mode().task == GUARD_FORGET && guard_mode().npersons > 0 &&
-		guard_mode_leaves(guard_old_person(row));
+	return guard_mode().task == GUARD_FORGET && guard_mode().alone != 0 &&
+		guard_old_person(row) == guard_mode().alone;
 }
 
 /*

@@ -25,6 +25,8 @@ typedef struct GuardMode
 	const uint64 *persons;		/* GUARD_FORGET: who leaves, sorted */
 	int			npersons;		/* 0: rows go because they are due, whose
 								 * they are does not matter */
+	uint64		alone;			/* GUARD_FORGET: only rows of this one of them
+								 * are looked for, 0: of several */
 	int			category;		/* GUARD_FORGET: which, or -1 for all */
 	bool		erase;			/* GUARD_FORGET: an UPDATE is to erase rows */
 } GuardMode;

@@ -126,6 +126,18 @@ is_held(const TableMap *table, uint64 person)
 							 table, person);
 }
 
+/* Of such a one nothing is left that would have to stay, but for what a hold
+ * keeps, which has a number of its own. */
+static bool
+was_forgotten(uint64 person)
+{
+	Oid			type = INT8OID;
+	Datum		arg = Int64GetDatum((int64) person);
+
+	return exists_for("SELECT 1 FROM gdpr.tombstone t WHERE t.number OPERATOR(pg_catalog.=) $1"
+					  " AND t.category IS NULL", 1, &type, &arg);
+}
+
 /* Is it a consequence of what forget() or the retention run does itself? */
 static bool
 is_cascade(void)
@@ -147,7 +159,7 @@ require_may_unlink(GuardRow *row)
 	if (!is_cascade() || person == 0 ||
 		guard_mode_leaves_as_any(person))
 		return;
-	if (is_held(row->table, person))
+	if (is_held(row->table, person) && !was_forgotten(person))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESTRICT_VIOLATION),
 				 errmsg("a row of table \"%s\" would be changed when another is deleted, and has to stay as it is",
@@ -162,15 +174,17 @@ require_may_change(GuardRow *row)
 {
 	int			i;
 
-	require_unrestricted(row->rel, guard_old_person(row));
+	if (!guard_mode_leaves(guard_old_person(row)))
+		require_unrestricted(row->rel, guard_old_person(row));
 	for (i = 1; i < row->table->nlinks && row->old != NULL; i++)
 	{
 		LinkMap    *link = &row->table->links[i];
+		uint64		person = alias_person(guard_old_column_person(row, link->via, -1));
 
-		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
+		if (!guard_mode_leaves(person) &&
+			!subject_link_equal(row->rel, link, row->values, row->isnull,
 								row->old_values, row->old_isnull))
-			require_unrestricted(row->rel,
-								 alias_person(guard_old_column_person(row, link->via, -1)));
+			require_unrestricted(row->rel, person);
 	}
 }
 
@@ -207,10 +221,10 @@ require_may_cascade(Relation rel, const TableMap *table, uint64 person)
 
 	if (!is_cascade())
 		return;
-	/* of several who leave, which one takes the row along is not known */
+	/* of several, whose row takes this one along is not known */
 	if (guard_mode().npersons > 0)
-		kept |= person != 0 && (guard_mode().npersons > 1 ||
-								!guard_mode_leaves_as_any(person));
+		kept |= person != 0 && (guard_mode().alone == 0 ||
+								!alias_is_same(person, guard_mode().alone));
 	else
 	{
 		Oid			types[2] = {INT4OID, OIDOID};
