@@ -148,4 +148,5 @@ CALL gdpr.run_planned_erasures();
 SELECT array_agg(id ORDER BY id) FROM so.person WHERE id > 200;
 CALL gdpr.run_planned_erasures(100000);
 SELECT count(gdpr.release_hold(h.id)) FROM gdpr.holds h JOIN gdpr.erasure e USING (subject) WHERE e.reason IN ('so job', 'so reason 8') AND h.held_as IS NOT NULL;
+SELECT count(gdpr.acknowledge_outbox(o.id)) FROM gdpr.outbox o JOIN gdpr.recipient_notice n USING (message) JOIN so.number s ON s.number = n.subject;
 DROP SCHEMA so CASCADE;
