@@ -171,6 +171,11 @@ CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, number bigi
 COMMENT ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) IS
     'runs a statement, in which $1 is number, as the owner of a table; the first column of its rows';
 REVOKE ALL ON FUNCTION gdpr.run_as_owner(regclass, text, bigint) FROM PUBLIC;
+CREATE FUNCTION gdpr.run_as_owner(relation regclass, statement text, numbers bigint[]) RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_run_as_owner';
+COMMENT ON FUNCTION gdpr.run_as_owner(regclass, text, bigint[]) IS
+    'the same with an array of numbers as $1';
+REVOKE ALL ON FUNCTION gdpr.run_as_owner(regclass, text, bigint[]) FROM PUBLIC;
 
 CREATE VIEW gdpr.mapped_relation AS
 WITH relation(table_id, relation, is_root) AS (

@@ -74,7 +74,9 @@ REVOKE ALL ON FUNCTION gdpr.record_flag(uuid, bigint, text, text, text, text, te
 
 CREATE FUNCTION gdpr.restrict(subject bigint, reason text DEFAULT NULL, ground text DEFAULT NULL, source text DEFAULT NULL,
                               occurred_at timestamptz DEFAULT clock_timestamp()) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off    -- what was planned while few were restricted
+    AS $$
 DECLARE
     result uuid;
 BEGIN

@@ -44,7 +44,7 @@ DECLARE
     key bigint;
 BEGIN
     LOOP
-        wanted := ARRAY(SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(s)) n WHERE n <> ALL (locked));
+        wanted := ARRAY(SELECT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(s)) n EXCEPT SELECT unnest(locked));
         EXIT WHEN wanted = '{}';
         FOR key IN SELECT DISTINCT hashint8(n) FROM unnest(wanted) n ORDER BY 1 LOOP
             PERFORM pg_advisory_xact_lock(1734635634, key::integer);

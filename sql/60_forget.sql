@@ -43,57 +43,89 @@ REVOKE ALL ON gdpr.subject_alias, gdpr.erasure FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.subject_alias', '');
 SELECT pg_catalog.pg_extension_config_dump('gdpr.erasure', '');
 
-CREATE FUNCTION gdpr.forget_rows(relation regclass, number bigint, category smallint, erase boolean, "row" tid DEFAULT NULL, most bigint DEFAULT NULL)
-    RETURNS bigint LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_forget_rows';
-COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid, bigint) IS
-    'deletes a person''s rows in a table, or erases their values in it; for forget';
-REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint, smallint, boolean, tid, bigint) FROM PUBLIC;
+-- What happened to rows of a number.
+CREATE TYPE gdpr.erased AS (number bigint, relation regclass, action text, rows bigint, reason text);
+COMMENT ON TYPE gdpr.erased IS 'how many rows of a number, in a relation, were deleted, erased, held, kept, shared or unlinked, and why; for forget';
 
--- But for those that other rows need, or a trigger keeps.
-CREATE FUNCTION gdpr.delete_rows(relation regclass, number bigint) RETURNS bigint
+CREATE FUNCTION gdpr.forget_rows(relation regclass, numbers bigint[], category smallint, erase boolean, "row" tid DEFAULT NULL, most bigint DEFAULT NULL,
+                                 leavers bigint[] DEFAULT NULL, OUT number bigint, OUT rows bigint)
+    RETURNS SETOF record LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_forget_rows';
+COMMENT ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint, bigint[]) IS
+    'deletes persons'' rows in a table, or erases their values in it, and says how many of whom; leavers: these and others who leave with them; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_rows(regclass, bigint[], smallint, boolean, tid, bigint, bigint[]) FROM PUBLIC;
+
+-- Of these numbers, those with rows in a relation.
+CREATE FUNCTION gdpr.with_rows(relation regclass, numbers bigint[], condition text DEFAULT 'true') RETURNS bigint[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    item text;
-    deleted bigint := 0;
 BEGIN
-    RETURN gdpr.forget_rows(relation, number, NULL, false);
+    RETURN ARRAY(SELECT r::bigint FROM gdpr.run_as_owner(relation, format(
+        'SELECT DISTINCT gdpr.subject_number(gdpr_sealed) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY ($1) AND %s',
+        relation, condition), numbers) r);
+END $$;
+COMMENT ON FUNCTION gdpr.with_rows(regclass, bigint[], text) IS 'those of the numbers that have rows, for which the condition holds, in a relation; for forget';
+REVOKE ALL ON FUNCTION gdpr.with_rows(regclass, bigint[], text) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.delete_rows(relation regclass, numbers bigint[], leavers bigint[], OUT number bigint, OUT rows bigint)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false, leavers => leavers);
 EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
-    FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation), number) LOOP
+    RETURN QUERY SELECT * FROM gdpr.delete_rows_apart(relation, numbers, leavers);
+END $$;
+COMMENT ON FUNCTION gdpr.delete_rows(regclass, bigint[], bigint[]) IS
+    'deletes persons'' rows in a table, but for those that other rows need or a trigger keeps; for forget';
+REVOKE ALL ON FUNCTION gdpr.delete_rows(regclass, bigint[], bigint[]) FROM PUBLIC;
+
+-- Half of the persons at a time, down to one, then row by row.
+CREATE FUNCTION gdpr.delete_rows_apart(relation regclass, numbers bigint[], leavers bigint[], OUT number bigint, OUT rows bigint)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    half integer := cardinality(numbers) / 2;
+    item text;
+BEGIN
+    IF half > 0 THEN
+        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[:half], leavers);
+        RETURN QUERY SELECT * FROM gdpr.delete_rows(relation, numbers[half + 1:], leavers);
+        RETURN;
+    END IF;
+    FOR item IN SELECT gdpr.run_as_owner(relation, format('SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY ($1)', relation), numbers) LOOP
         BEGIN
-            deleted := deleted + gdpr.forget_rows(relation, number, NULL, false, item::tid);
+            RETURN QUERY SELECT * FROM gdpr.forget_rows(relation, numbers, NULL, false, item::tid, leavers => leavers);
         EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
             NULL;
         END;
     END LOOP;
-    RETURN deleted;
 END $$;
-COMMENT ON FUNCTION gdpr.delete_rows(regclass, bigint) IS
-    'deletes a person''s rows in a table, but for those that other rows need or a trigger keeps; for forget';
-REVOKE ALL ON FUNCTION gdpr.delete_rows(regclass, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[], bigint[]) IS
+    'the same, if they cannot be deleted together; for delete_rows';
+REVOKE ALL ON FUNCTION gdpr.delete_rows_apart(regclass, bigint[], bigint[]) FROM PUBLIC;
 
 -- What could not be deleted is erased instead.
-CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, number bigint, OUT deleted bigint, OUT erased bigint)
-    RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    item text;
+CREATE FUNCTION gdpr.forget_or_erase_rows(relation regclass, numbers bigint[], OUT number bigint, OUT rows bigint, OUT deleted boolean)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    erased := 0;
-    deleted := gdpr.delete_rows(relation, number);
-    FOR item IN SELECT gdpr.run_as_owner(relation, format(
-        'SELECT ctid FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1 AND gdpr.has_values(gdpr_sealed, $1, NULL) LIMIT 1',
-        relation), number) LOOP
-        erased := gdpr.forget_rows(relation, number, NULL, true);
-    END LOOP;
+    BEGIN
+        RETURN QUERY SELECT r.*, true FROM gdpr.forget_rows(relation, numbers, NULL, false) r;
+    EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
+        RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows_apart(relation, numbers, numbers) r;
+        IF cardinality(numbers) > 1 THEN -- rows of one number can need those of another
+            RETURN QUERY SELECT r.*, true FROM gdpr.delete_rows(relation, gdpr.with_rows(relation, numbers), numbers) r;
+        END IF;
+    END;
+    RETURN QUERY SELECT r.*, false
+    FROM gdpr.forget_rows(relation, gdpr.with_rows(
+        relation, numbers, 'gdpr.has_values(gdpr_sealed, gdpr.subject_number(gdpr_sealed), NULL)'), NULL, true) r;
 END $$;
-COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) IS
-    'deletes a person''s rows in a table, erasing those that other rows need or a trigger keeps; for forget';
-REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint[]) IS
+    'deletes persons'' rows in a table, erasing those that other rows need or a trigger keeps; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_or_erase_rows(regclass, bigint[]) FROM PUBLIC;
 
 -- Protected tables with all their parts, those that belong to others first; what is erased before what is deleted, which can erase it on the way.
-CREATE FUNCTION gdpr.tables_children_first(OUT relation regclass, OUT mapped gdpr.mapped_table, OUT has_others boolean, OUT has_rows boolean,
-                                           OUT is_top boolean, OUT place bigint)
+CREATE TYPE gdpr.ordered_table AS (relation regclass, mapped gdpr.mapped_table, has_others boolean, has_rows boolean, is_top boolean, place bigint);
+COMMENT ON TYPE gdpr.ordered_table IS 'a protected table or a part of one, and when forget visits it';
+CREATE FUNCTION gdpr.tables_children_first() RETURNS SETOF gdpr.ordered_table
     -- not in SQL, which would be planned anew in each call
-    RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE depth(id, n) AS (
@@ -112,15 +144,15 @@ COMMENT ON FUNCTION gdpr.tables_children_first() IS 'the order in which forget v
 REVOKE ALL ON FUNCTION gdpr.tables_children_first() FROM PUBLIC;
 
 -- One statement for all partitions: a row that moves meanwhile is not missed.
-CREATE FUNCTION gdpr.lock_rows(relation regclass, number bigint, has_others boolean) RETURNS void
+CREATE FUNCTION gdpr.lock_rows(relation regclass, numbers bigint[], has_others boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     LOOP
         BEGIN
             PERFORM gdpr.run_as_owner(relation, format(
                 'SELECT count(*) FROM (SELECT FROM %s WHERE %s FOR UPDATE) l', relation,
-                CASE WHEN has_others THEN 'gdpr.subject_numbers(gdpr_sealed) @> ARRAY[$1]'
-                     ELSE 'gdpr.subject_number(gdpr_sealed) = $1' END), number);
+                CASE WHEN has_others THEN 'gdpr.subject_numbers(gdpr_sealed) && $1'
+                     ELSE 'gdpr.subject_number(gdpr_sealed) = ANY ($1)' END), numbers);
             RETURN;
         EXCEPTION WHEN serialization_failure THEN
             -- it was moved while we waited for it
@@ -130,9 +162,9 @@ BEGIN
         END;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) IS
-    'locks the rows of a table and its parts that belong to a person, or hold values of it; for forget';
-REVOKE ALL ON FUNCTION gdpr.lock_rows(regclass, bigint, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.lock_rows(regclass, bigint[], boolean) IS
+    'locks the rows of a table and its parts that belong to persons, or hold values of them; for forget';
+REVOKE ALL ON FUNCTION gdpr.lock_rows(regclass, bigint[], boolean) FROM PUBLIC;
 
 -- While a table is converted, rows that are not sealed have no number: seal those of a person, whose rows above are locked.
 CREATE FUNCTION gdpr.seal_person(relation regclass, person bigint) RETURNS bigint
@@ -190,55 +222,50 @@ END $$;
 COMMENT ON FUNCTION gdpr.seal_person(regclass, bigint) IS 'seals the rows of a person in a table, with its parts, that is being converted; for forget';
 REVOKE ALL ON FUNCTION gdpr.seal_person(regclass, bigint) FROM PUBLIC;
 
--- Rows with several owners, of whom this person is one. Locked: who else leaves waits, so that the last one knows.
-CREATE FUNCTION gdpr.owned_rows(person bigint, leaving bigint[], category_id smallint, OUT relation regclass, OUT number bigint, OUT has_others boolean)
-    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Rows with several owners, of whom some of these are. Locked: who else leaves waits, so that the last one knows.
+CREATE TYPE gdpr.owned_row AS (relation regclass, number bigint, owner bigint);
+COMMENT ON TYPE gdpr.owned_row IS 'a row with several owners, by its number, and one of them; for forget';
+CREATE FUNCTION gdpr.owned_rows(numbers bigint[]) RETURNS SETOF gdpr.owned_row
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     owners record;
-    item text;
+    found_numbers bigint[];
 BEGIN
     FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
-        relation := owners.relation;
-        FOR item IN
-            SELECT gdpr.run_as_owner(relation, format(
-                'SELECT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS (SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = $1)'
-                ' ORDER BY 1 FOR UPDATE', relation, owners.through, owners.condition), person)
-        LOOP
-            number := item::bigint;
-            has_others := false;
-            -- who is left of a row that is still there, or whose it is
-            FOR item IN
-                SELECT gdpr.run_as_owner(relation, format(
-                    'SELECT DISTINCT coalesce(gdpr.subject_number(o.gdpr_sealed), 0) FROM %s s JOIN %s o ON %s WHERE gdpr.subject_number(s.gdpr_sealed) = $1',
-                    relation, owners.through, owners.condition), number)
-            LOOP
-                has_others := has_others OR (gdpr.person(item::bigint) <> ALL (leaving) AND NOT EXISTS (
-                    SELECT FROM gdpr.tombstone t WHERE t.number = item::bigint AND (t.category IS NULL OR t.category = category_id)));
-            END LOOP;
-            RETURN NEXT;
-        END LOOP;
+        found_numbers := ARRAY(SELECT r::bigint FROM gdpr.run_as_owner(owners.relation, format(
+            'SELECT gdpr.subject_number(s.gdpr_sealed) FROM %s s WHERE EXISTS ('
+            'SELECT FROM %s o WHERE %s AND gdpr.subject_number(o.gdpr_sealed) = ANY ($1)) ORDER BY 1 FOR UPDATE',
+            owners.relation, owners.through, owners.condition), numbers) r);
+        CONTINUE WHEN found_numbers = '{}';
+        -- all who are left of a row that is still there, or whose it is
+        RETURN QUERY
+        SELECT owners.relation, (r::bigint[])[1], gdpr.person((r::bigint[])[2])
+        FROM gdpr.run_as_owner(owners.relation, format(
+            'SELECT DISTINCT ARRAY[gdpr.subject_number(s.gdpr_sealed), coalesce(gdpr.subject_number(o.gdpr_sealed), 0)]'
+            ' FROM %s s JOIN %s o ON %s WHERE gdpr.subject_number(s.gdpr_sealed) = ANY ($1)',
+            owners.relation, owners.through, owners.condition), found_numbers) r;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) IS
-    'rows with several owners of which a person is one, by their numbers; has_others: an owner who is not leaving; for forget';
-REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint, bigint[], smallint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.owned_rows(bigint[]) IS
+    'rows with several owners of which some of these are, by their numbers, with every owner; for forget';
+REVOKE ALL ON FUNCTION gdpr.owned_rows(bigint[]) FROM PUBLIC;
 
 -- What a hold has kept of rows that somebody else has come to own is theirs at its end: each row gets a number of its own again.
-CREATE FUNCTION gdpr.share_held_rows(number bigint, leaving bigint[]) RETURNS jsonb
+CREATE FUNCTION gdpr.share_held_rows(number bigint, leaving bigint[]) RETURNS SETOF gdpr.owned_row
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     owners record;
     item text;
     others bigint[];
     shared bigint;
-    before jsonb;
-    result jsonb := '{}';
+    before integer;
+    found_rows gdpr.owned_row[] := '{}';
 BEGIN
     IF NOT EXISTS (SELECT FROM gdpr.hold h WHERE h.number = share_held_rows.number) OR gdpr.key_is_lost(number, NULL) THEN
-        RETURN result;
+        RETURN;
     END IF;
     LOOP
-        before := result;
+        before := cardinality(found_rows);
         FOR owners IN SELECT * FROM gdpr.owner_tables() LOOP
             FOR item IN
                 SELECT gdpr.run_as_owner(owners.relation, format(
@@ -252,28 +279,27 @@ BEGIN
                         SELECT FROM gdpr.tombstone t WHERE t.number = o AND t.category IS NULL));
                 shared := gdpr.new_number(separated => true);
                 PERFORM gdpr.hold_rows((item::text[])[1]::oid, share_held_rows.number, shared, "row" => (item::text[])[2]::tid);
-                result := result || jsonb_build_object(shared, owners.relation);
+                found_rows := found_rows || ROW(owners.relation, shared, share_held_rows.number)::gdpr.owned_row;
             END LOOP;
         END LOOP;
-        EXIT WHEN result = before; -- these rows can own others
+        EXIT WHEN cardinality(found_rows) = before; -- these rows can own others
     END LOOP;
-    RETURN result;
+    RETURN QUERY SELECT * FROM unnest(found_rows);
 END $$;
 COMMENT ON FUNCTION gdpr.share_held_rows(bigint, bigint[]) IS
-    'gives rows under a hold''s number that have an owner who is not leaving numbers of their own; these numbers, with the relations; for forget';
+    'gives rows under a hold''s number that have an owner who is not leaving numbers of their own, and returns these; owner: the hold''s number; for forget';
 REVOKE ALL ON FUNCTION gdpr.share_held_rows(bigint, bigint[]) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.clear_links(relation regclass, person bigint, statement text) RETURNS bigint
-    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_clear_links';
-COMMENT ON FUNCTION gdpr.clear_links(regclass, bigint, text) IS 'runs an UPDATE that takes a person out of other people''s rows; for forget';
-REVOKE ALL ON FUNCTION gdpr.clear_links(regclass, bigint, text) FROM PUBLIC;
+CREATE FUNCTION gdpr.clear_links(relation regclass, numbers bigint[], statement text, OUT number bigint, OUT rows bigint)
+    RETURNS SETOF record LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_clear_links';
+COMMENT ON FUNCTION gdpr.clear_links(regclass, bigint[], text) IS
+    'runs an UPDATE that takes persons out of other people''s rows, and returns whom; says how many of whom; for forget';
+REVOKE ALL ON FUNCTION gdpr.clear_links(regclass, bigint[], text) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.clear_access(person bigint) RETURNS jsonb
+CREATE FUNCTION gdpr.clear_access(numbers bigint[]) RETURNS SETOF gdpr.erased
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     link record;
-    rows bigint;
-    result jsonb := '[]';
 BEGIN
     FOR link IN
         SELECT t.relation, p.relation AS parent, p.protected,
@@ -289,139 +315,156 @@ BEGIN
             CONTINUE;
         END IF;
         PERFORM gdpr.assert_same_owner(link.relation, link.parent);
-        rows := gdpr.clear_links(link.relation, person, format(
-            'UPDATE %s x SET %s FROM %s p WHERE %s AND gdpr.subject_number(p.gdpr_sealed) = $1',
-            link.relation, link.assignments, link.parent, link.condition));
-        result := result || gdpr.reported(link.relation, 'unlink', rows, 'has access to rows of others, which stay');
+        RETURN QUERY
+        SELECT c.number, link.relation, 'unlink', c.rows, 'has access to rows of others, which stay'
+        FROM gdpr.clear_links(link.relation, numbers, format(
+            'UPDATE %s x SET %s FROM %s p WHERE %s AND gdpr.subject_number(p.gdpr_sealed) = ANY ($1) RETURNING gdpr.subject_number(p.gdpr_sealed)',
+            link.relation, link.assignments, link.parent, link.condition)) c;
     END LOOP;
-    RETURN result;
 END $$;
-COMMENT ON FUNCTION gdpr.clear_access(bigint) IS 'takes a person out of rows of others that it has access to; for forget';
-REVOKE ALL ON FUNCTION gdpr.clear_access(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.clear_access(bigint[]) IS 'takes persons out of rows of others that they have access to; for forget';
+REVOKE ALL ON FUNCTION gdpr.clear_access(bigint[]) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.reported(relation regclass, action text, rows bigint, reason text) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN rows > 0 THEN jsonb_build_array(jsonb_build_object('relation', relation::text, 'action', action, 'rows', rows, 'reason', reason))
-                ELSE '[]'::jsonb END;
-COMMENT ON FUNCTION gdpr.reported(regclass, text, bigint, text) IS 'an item of gdpr.erasure.relations';
-REVOKE ALL ON FUNCTION gdpr.reported(regclass, text, bigint, text) FROM PUBLIC;
-
--- One table, or a part of one, of one number: what happens to its rows.
-CREATE FUNCTION gdpr.erase_relation(relation regclass, mapped gdpr.mapped_table, has_others boolean, number bigint, aliases bigint[],
-                                    category_id smallint, hold gdpr.hold) RETURNS jsonb
+-- One table, or a part of one: what happens to the rows of these numbers, and of the further ones for a category.
+CREATE FUNCTION gdpr.erase_relation(relation regclass, mapped gdpr.mapped_table, has_others boolean, numbers bigint[], further bigint[],
+                                    category_id smallint, hold gdpr.hold) RETURNS SETOF gdpr.erased
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    result jsonb := '[]';
-    rows record;
-    alias bigint;
-    elsewhere bigint := 0;
 BEGIN
     IF mapped.on_forget = 'keep' THEN
-        RETURN gdpr.reported(relation, 'keep', (
-            SELECT r::bigint FROM gdpr.run_as_owner(relation, format(
-                'SELECT count(*) FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = $1', relation), number) r),
-            concat_ws(', until ', mapped.ground, mapped.keep_until));
+        RETURN QUERY
+        SELECT (r::bigint[])[1], relation, 'keep', (r::bigint[])[2], concat_ws(', until ', mapped.ground, mapped.keep_until)
+        FROM gdpr.run_as_owner(relation, format(
+            'SELECT ARRAY[gdpr.subject_number(gdpr_sealed), count(*)] FROM ONLY %s WHERE gdpr.subject_number(gdpr_sealed) = ANY ($1)'
+            ' GROUP BY gdpr.subject_number(gdpr_sealed)', relation), numbers) r;
+        RETURN;
     END IF;
     IF hold.id IS NOT NULL THEN
-        result := gdpr.reported(relation, 'hold', gdpr.hold_rows(relation, number, hold.number), format('%s, until %s', hold.ground, hold.until));
+        RETURN QUERY SELECT n, relation, 'hold', gdpr.hold_rows(relation, n, hold.number), format('%s, until %s', hold.ground, hold.until)
+        FROM unnest(numbers) n;
     ELSIF category_id IS NULL AND mapped.on_forget = 'delete' THEN
-        SELECT * INTO rows FROM gdpr.forget_or_erase_rows(relation, number);
-        result := gdpr.reported(relation, 'delete', rows.deleted, 'belongs to nobody else') ||
-                  gdpr.reported(relation, 'erase', rows.erased, 'other rows need it, or a trigger or a restriction keeps it');
+        RETURN QUERY SELECT r.number, relation, CASE WHEN r.deleted THEN 'delete' ELSE 'erase' END, r.rows,
+                            CASE WHEN r.deleted THEN 'belongs to nobody else' ELSE 'other rows need it, or a trigger or a restriction keeps it' END
+        FROM gdpr.forget_or_erase_rows(relation, numbers) r;
     ELSE
-        result := gdpr.reported(relation, 'erase', gdpr.forget_rows(relation, number, category_id, true),
-                                CASE WHEN category_id IS NULL THEN 'declared' ELSE 'this category only' END);
+        RETURN QUERY SELECT r.number, relation, 'erase', r.rows, CASE WHEN category_id IS NULL THEN 'declared' ELSE 'this category only' END
+        FROM gdpr.forget_rows(relation, numbers, category_id, true) r;
     END IF;
     IF has_others AND hold.id IS NOT NULL THEN
-        RETURN result || gdpr.reported(relation, 'hold', gdpr.hold_rows(relation, number, hold.number, number || aliases),
-                                       format('has values in rows of others: %s, until %s', hold.ground, hold.until));
+        RETURN QUERY SELECT n, relation, 'hold',
+                            gdpr.hold_rows(relation, n, hold.number, n || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = n AND a.number = ANY (further))),
+                            format('has values in rows of others: %s, until %s', hold.ground, hold.until)
+        FROM unnest(numbers) n;
     ELSIF has_others THEN
-        FOREACH alias IN ARRAY number || aliases LOOP
-            elsewhere := elsewhere + gdpr.forget_rows(relation, alias, category_id, true);
-        END LOOP;
+        RETURN QUERY SELECT r.number, relation, 'erase', r.rows, 'has values in rows of others, which stay'
+        FROM gdpr.forget_rows(relation, numbers || further, category_id, true) r;
     END IF;
-    RETURN result || gdpr.reported(relation, 'erase', elsewhere, 'has values in rows of others, which stay');
 END $$;
-COMMENT ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint, bigint[], smallint, gdpr.hold) IS
-    'deletes, erases, holds or keeps a person''s rows in one relation, and says so; for forget';
-REVOKE ALL ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint, bigint[], smallint, gdpr.hold) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint[], bigint[], smallint, gdpr.hold) IS
+    'deletes, erases, holds or keeps rows of these numbers in one relation, and says so; for forget';
+REVOKE ALL ON FUNCTION gdpr.erase_relation(regclass, gdpr.mapped_table, boolean, bigint[], bigint[], smallint, gdpr.hold) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.assert_not_held(person bigint, category_id smallint) RETURNS void
+CREATE FUNCTION gdpr.assert_not_held(numbers bigint[], category_id smallint) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held gdpr.hold;
 BEGIN
-    SELECT * INTO held FROM gdpr.hold h WHERE h.number = person AND h.finished_at IS NULL AND h.until > now();
+    SELECT * INTO held FROM gdpr.hold h WHERE h.number = ANY (numbers) AND h.finished_at IS NULL AND h.until > now() LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'what belongs to number % is held until %', person, held.until
+        RAISE EXCEPTION 'what belongs to number % is held until %', held.number, held.until
             USING ERRCODE = 'GD011', DETAIL = format('It is left of person %s, who was forgotten.', held.subject),
                   HINT = format('SELECT gdpr.release_hold(%L) erases it before.', held.id);
     END IF;
     SELECT h.* INTO held FROM gdpr.hold h
-    WHERE category_id IS NOT NULL AND h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL AND h.until > now() AND EXISTS (
+    WHERE category_id IS NOT NULL AND h.subject = ANY (numbers) AND h.finished_at IS NULL AND h.until > now() AND EXISTS (
         SELECT FROM gdpr.mapped_table t JOIN gdpr.mapped_column c ON c.table_id = t.id
         WHERE c.category = category_id AND t.on_forget <> 'keep' AND (h.relations IS NULL OR t.relation = ANY (h.relations)))
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'data of person % in this category is held until %', person, held.until
+        RAISE EXCEPTION 'data of person % in this category is held until %', held.subject, held.until
             USING ERRCODE = 'GD011', DETAIL = 'One category of rows that are held cannot be forgotten alone.',
                   HINT = format('Forget all of the person: the held rows stay. Or SELECT gdpr.release_hold(%L).', held.id);
     END IF;
 END $$;
-COMMENT ON FUNCTION gdpr.assert_not_held(bigint, smallint) IS 'raises an error if a hold does not let a number, or a category of a person, be forgotten';
-REVOKE ALL ON FUNCTION gdpr.assert_not_held(bigint, smallint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.assert_not_held(bigint[], smallint) IS 'raises an error if a hold does not let numbers, or a category of persons, be forgotten';
+REVOKE ALL ON FUNCTION gdpr.assert_not_held(bigint[], smallint) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.has_holds(person bigint) RETURNS boolean
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off    -- the table may have been empty when this was planned
+    AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM gdpr.hold h WHERE h.finished_at IS NULL AND h.subject = ANY (gdpr.numbers_of(coalesce(
+        (SELECT o.subject FROM gdpr.hold o WHERE o.number = person), person))));
+END $$;
+COMMENT ON FUNCTION gdpr.has_holds(bigint) IS 'whether holds_of() can find something in some relation; for forget';
+REVOKE ALL ON FUNCTION gdpr.has_holds(bigint) FROM PUBLIC;
 
 -- One forget of a person at a time; its rows are locked from the top down, so that at no depth anybody adds rows below them
--- meanwhile.
-CREATE FUNCTION gdpr.leaving(person bigint, category_id smallint, lock boolean, OUT persons bigint[], OUT own bigint[], OUT shared jsonb)
+-- meanwhile. A row that several of them own goes with the last of these, as if they left one after the other.
+CREATE FUNCTION gdpr.leaving(subjects bigint[], category_id smallint, tables gdpr.ordered_table[], lock boolean, OUT numbers bigint[], OUT persons bigint[], OUT own integer,
+                             OUT shared gdpr.erased[])
     RETURNS record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    whose bigint;
+    next bigint[];
+    next_persons bigint[];
+    owned gdpr.owned_row[];
+    of_leavers gdpr.owned_row[] := '{}';
     item record;
-    i integer := 1;
 BEGIN
-    PERFORM gdpr.lock_person(person);
-    -- before anything is locked: a worker that has one of the person's messages goes on to its end
-    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category_id IS NULL;
+    PERFORM gdpr.lock_persons(subjects);
+    -- before anything is locked: a worker that has one of the persons' messages goes on to its end
+    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (ARRAY(SELECT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(s)) n)) AND category_id IS NULL;
 
-    persons := ARRAY(SELECT n FROM unnest(gdpr.numbers_of(person)) WITH ORDINALITY u(n, place) WHERE gdpr.assert_subject(n) = n ORDER BY place);
-    own := persons;
-    shared := '{}';
-    WHILE i <= cardinality(own) LOOP
-        whose := own[i];
-        IF whose = ANY (persons) THEN
-            PERFORM gdpr.assert_not_held(whose, category_id);
-        ELSE
-            PERFORM gdpr.lock_person(whose);
-        END IF;
-        FOR item IN SELECT t.* FROM gdpr.tables_children_first() t WHERE t.is_top ORDER BY t.place DESC LOOP
+    SELECT array_agg(n.number ORDER BY s.place, n.place), array_agg(s.subject ORDER BY s.place, n.place) INTO next, next_persons
+    FROM unnest(subjects) WITH ORDINALITY s(subject, place), unnest(gdpr.numbers_of(s.subject)) WITH ORDINALITY n(number, place)
+    WHERE gdpr.assert_subject(n.number) = n.number;
+    PERFORM gdpr.assert_not_held(next, category_id);
+    own := cardinality(next);
+    numbers := next;
+    persons := next_persons;
+    LOOP
+        FOR item IN SELECT * FROM unnest(tables) t WHERE t.is_top ORDER BY t.place DESC LOOP
             IF lock THEN
-                PERFORM gdpr.lock_rows(item.relation, whose, item.has_others);
+                PERFORM gdpr.lock_rows(item.relation, next, item.has_others);
             END IF;
-            PERFORM gdpr.seal_person(item.relation, whose);
-        END LOOP;
-        shared := shared || gdpr.share_held_rows(whose, own);
-        FOR item IN SELECT r.* FROM gdpr.owned_rows(whose, own, category_id) r WHERE r.number <> ALL (own) LOOP
-            IF item.has_others THEN
-                shared := shared || jsonb_build_object(item.number, item.relation);
-            ELSE
-                own := own || item.number;
+            IF 0 IN ((item.mapped).form, (item.mapped).other_form) THEN
+                PERFORM gdpr.seal_person(item.relation, n) FROM unnest(next) n;
             END IF;
         END LOOP;
-        i := i + 1;
+        of_leavers := of_leavers || ARRAY(
+            SELECT ROW(o.relation, o.number, w.person)::gdpr.owned_row
+            FROM unnest(next, next_persons) w(number, person) JOIN gdpr.hold h USING (number) CROSS JOIN LATERAL gdpr.share_held_rows(w.number, numbers) o);
+        owned := ARRAY(SELECT o FROM gdpr.owned_rows(next) o WHERE o.number <> ALL (numbers));
+        EXIT WHEN owned = '{}';
+        of_leavers := of_leavers || ARRAY(SELECT ROW(o.relation, o.number, w.person)::gdpr.owned_row
+                                          FROM unnest(owned) o JOIN unnest(numbers, persons) w(number, person) ON w.number = o.owner);
+        SELECT array_agg(o.number ORDER BY o.place, o.number), array_agg(subjects[o.place] ORDER BY o.place, o.number) INTO next, next_persons
+        FROM (SELECT o.number, max(s.place) AS place
+              FROM unnest(owned) o LEFT JOIN unnest(numbers, persons) w(number, person) ON w.number = o.owner
+              LEFT JOIN unnest(subjects) WITH ORDINALITY s(subject, place) ON s.subject = w.person
+              GROUP BY o.number
+              HAVING bool_and(w.number IS NOT NULL OR EXISTS (
+                  SELECT FROM gdpr.tombstone t WHERE t.number = o.owner AND (t.category IS NULL OR t.category = category_id)))) o;
+        EXIT WHEN next IS NULL;
+        PERFORM gdpr.lock_persons(next);
+        numbers := numbers || next;
+        persons := persons || next_persons;
     END LOOP;
+    shared := ARRAY(SELECT ROW(o.owner, o.relation, 'share', count(DISTINCT o.number), 'has other owners')::gdpr.erased
+                    FROM unnest(of_leavers) o LEFT JOIN unnest(numbers, persons) w(number, person) ON w.number = o.number
+                    WHERE w.person IS DISTINCT FROM o.owner GROUP BY o.owner, o.relation ORDER BY o.relation);
     -- while what they hold can be read
     IF category_id IS NULL THEN
-        PERFORM gdpr.suppress_forgotten(persons);
+        PERFORM gdpr.suppress_forgotten(numbers[:own]);
     END IF;
     PERFORM gdpr.hold_number(h) FROM gdpr.hold h
-    WHERE category_id IS NULL AND h.subject = ANY (persons) AND h.finished_at IS NULL AND h.until > now();
+    WHERE category_id IS NULL AND h.subject = ANY (numbers[:own]) AND h.finished_at IS NULL AND h.until > now();
 END $$;
-COMMENT ON FUNCTION gdpr.leaving(bigint, smallint, boolean) IS
-    'locks a person who is to be forgotten; persons: its own numbers, of which it has several if it was merged; own: these, and the rows whose last owner it is, each with a number of its own; shared: relations by the numbers of rows that have other owners; for forget';
-REVOKE ALL ON FUNCTION gdpr.leaving(bigint, smallint, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.leaving(bigint[], smallint, gdpr.ordered_table[], boolean) IS
+    'locks persons who are to be forgotten; numbers: whose rows go, and with which of the persons: first their own, so many, of which a person has several if it was merged, then those of the rows whose last owner it is; shared: of each person, rows that have other owners; for forget';
+REVOKE ALL ON FUNCTION gdpr.leaving(bigint[], smallint, gdpr.ordered_table[], boolean) FROM PUBLIC;
 
--- Items of several numbers, or of several batches, become one.
+-- Items of several batches become one.
 CREATE FUNCTION gdpr.sum_report(report jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(jsonb_agg(i.item ORDER BY i.place), '[]') FROM (
@@ -432,63 +475,71 @@ $$;
 COMMENT ON FUNCTION gdpr.sum_report(jsonb) IS 'gdpr.erasure.relations with the rows of equal items added up';
 REVOKE ALL ON FUNCTION gdpr.sum_report(jsonb) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.report_shared(shared jsonb, own bigint[]) RETURNS jsonb
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(jsonb_agg(gdpr.reported(s.relation, 'share', s.rows, 'has other owners') -> 0 ORDER BY s.relation), '[]')
-    FROM (SELECT e.value::regclass AS relation, count(*) AS rows FROM jsonb_each_text(shared) e WHERE e.key::bigint <> ALL (own) GROUP BY 1) s
-$$;
-COMMENT ON FUNCTION gdpr.report_shared(jsonb, bigint[]) IS 'items of gdpr.erasure.relations for rows that have other owners, as gdpr.leaving found them; for forget';
-REVOKE ALL ON FUNCTION gdpr.report_shared(jsonb, bigint[]) FROM PUBLIC;
+-- What happened to the rows of numbers, as gdpr.erasure.relations of the persons whose numbers these are.
+CREATE FUNCTION gdpr.reports(erased gdpr.erased[], numbers bigint[], persons bigint[], OUT person bigint, OUT relations jsonb)
+    RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.person, jsonb_agg(jsonb_build_object('relation', i.relation::text, 'action', i.action, 'rows', i.rows, 'reason', i.reason) ORDER BY i.place)
+    FROM (SELECT w.person, e.relation, e.action, e.reason, sum(e.rows) AS rows, min(e.place) AS place
+          FROM unnest(erased) WITH ORDINALITY e(number, relation, action, rows, reason, place)
+          JOIN unnest(numbers, persons) w(number, person) USING (number)
+          WHERE e.rows > 0 GROUP BY w.person, e.relation, e.action, e.reason) i
+    GROUP BY i.person;
+END $$;
+COMMENT ON FUNCTION gdpr.reports(gdpr.erased[], bigint[], bigint[]) IS
+    'gdpr.erasure.relations for each of the persons to whom these numbers belong and who have rows; for forget';
+REVOKE ALL ON FUNCTION gdpr.reports(gdpr.erased[], bigint[], bigint[]) FROM PUBLIC;
 
--- All that forget does but for the keys: so the preview does the same.
-CREATE FUNCTION gdpr.erase(person bigint, category_id smallint, OUT numbers bigint[], OUT relations jsonb) RETURNS record
+-- All that forget does but for the keys: so the preview does the same. Whoever has holds comes alone.
+CREATE FUNCTION gdpr.erase(subjects bigint[], category_id smallint, OUT person bigint, OUT numbers bigint[], OUT relations jsonb) RETURNS SETOF record
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    tables gdpr.ordered_table[] := ARRAY(SELECT t FROM gdpr.tables_children_first() t);
     leaving record;
-    whose bigint;
+    further bigint[];
+    further_persons bigint[];
+    erased gdpr.erased[] := '{}';
+    may_hold boolean;
     item record;
     held gdpr.hold;
 BEGIN
-    SELECT * INTO leaving FROM gdpr.leaving(person, category_id, true);
+    SELECT * INTO leaving FROM gdpr.leaving(subjects, category_id, tables, true);
+    SELECT coalesce(array_agg(a.number), '{}'), coalesce(array_agg(w.person), '{}') INTO further, further_persons
+    FROM unnest(leaving.numbers, leaving.persons) w(number, person) JOIN gdpr.subject_alias a ON a.subject = w.number
+    WHERE a.category = coalesce(category_id, a.category);
 
-    relations := '[]';
     IF category_id IS NULL THEN
-        FOREACH whose IN ARRAY leaving.persons LOOP
-            relations := relations || gdpr.clear_access(whose);
-        END LOOP;
+        erased := ARRAY(SELECT c FROM gdpr.clear_access(leaving.numbers[:leaving.own]) c);
     END IF;
-    numbers := '{}';
-    FOREACH whose IN ARRAY leaving.own LOOP
-        numbers := numbers || whose || ARRAY(
-            SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category));
-    END LOOP;
-    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
-        SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h WHERE category_id IS NULL LIMIT 1;
-        IF FOUND THEN
-            held.number := gdpr.hold_number(held);
-        ELSIF cardinality(leaving.persons) > 1 AND category_id IS NULL AND (item.mapped).on_forget = 'delete' THEN
-            -- rows of one number can need those of another
-            FOREACH whose IN ARRAY leaving.persons LOOP
-                relations := relations || gdpr.reported(item.relation, 'delete', gdpr.delete_rows(item.relation, whose), 'belongs to nobody else');
-            END LOOP;
+    may_hold := category_id IS NULL AND cardinality(subjects) = 1 AND gdpr.has_holds(subjects[1]);
+    FOR item IN SELECT * FROM unnest(tables) t WHERE t.has_rows ORDER BY t.place LOOP
+        IF may_hold THEN
+            SELECT h.* INTO held FROM gdpr.holds_of(subjects[1], (item.mapped).relation) h LIMIT 1;
+            IF FOUND THEN
+                held.number := gdpr.hold_number(held);
+            END IF;
         END IF;
-        FOREACH whose IN ARRAY leaving.own LOOP
-            relations := relations || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
-                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category = coalesce(category_id, a.category)), category_id, held);
-        END LOOP;
+        erased := erased || ARRAY(SELECT e FROM gdpr.erase_relation(item.relation, item.mapped, item.has_others, leaving.numbers, further, category_id, held) e);
     END LOOP;
-    relations := gdpr.sum_report(relations || gdpr.report_shared(leaving.shared, leaving.own));
 
-    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (leaving.persons) AND category_id IS NULL; -- that came meanwhile
+    DELETE FROM gdpr.outbox o WHERE o.subject = ANY (leaving.numbers[:leaving.own]) AND category_id IS NULL; -- that came meanwhile
 
     FOR item IN SELECT t.relation FROM gdpr.mapped_table t WHERE NOT t.protected ORDER BY t.id LOOP
         RAISE WARNING 'table % is declared but not protected: forget does not know whose its rows are', item.relation
             USING HINT = 'Look there for rows of this person, and CALL gdpr.protect() on it.';
     END LOOP;
+
+    RETURN QUERY
+    SELECT n.person, n.numbers, coalesce(r.relations, '[]')
+    FROM (SELECT w.person, array_agg(w.number ORDER BY w.place) AS numbers, min(w.place) AS place
+          FROM unnest(leaving.numbers || further, leaving.persons || further_persons) WITH ORDINALITY w(number, person, place) GROUP BY w.person) n
+    LEFT JOIN gdpr.reports(erased || leaving.shared, leaving.numbers || further, leaving.persons || further_persons) r USING (person)
+    ORDER BY n.place;
 END $$;
-COMMENT ON FUNCTION gdpr.erase(bigint, smallint) IS
-    'what forget does to rows, and the numbers whose keys are to be destroyed; for forget and forget_preview';
-REVOKE ALL ON FUNCTION gdpr.erase(bigint, smallint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.erase(bigint[], smallint) IS
+    'what forget does to rows, and the numbers whose keys are to be destroyed, of each of these persons; for forget and forget_preview';
+REVOKE ALL ON FUNCTION gdpr.erase(bigint[], smallint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forgettable_category(category text, person bigint) RETURNS smallint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -510,72 +561,124 @@ END $$;
 COMMENT ON FUNCTION gdpr.forgettable_category(text, bigint) IS 'the id of a category, which must be one that can be forgotten alone; NULL if it is';
 REVOKE ALL ON FUNCTION gdpr.forgettable_category(text, bigint) FROM PUBLIC;
 
--- Who it is, is asked when nobody else can change that.
-CREATE FUNCTION gdpr.lock_forgettable(subject bigint) RETURNS bigint
+-- Who they are, is asked when nobody else can change that.
+CREATE FUNCTION gdpr.lock_forgettable(subjects bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint;
+    persons bigint[];
 BEGIN
-    person := gdpr.assert_subject(subject);
+    persons := ARRAY(SELECT gdpr.assert_subject(s) FROM unnest(subjects) s);
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'nobody can be forgotten in a transaction that is %', upper(current_setting('transaction_isolation'))
             USING ERRCODE = 'feature_not_supported', DETAIL = 'It would not see holds, numbers and rows that came since it began.',
                   HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED.';
     END IF;
-    PERFORM gdpr.lock_person(person);
-    person := gdpr.person(gdpr.assert_subject(subject));
-    PERFORM gdpr.assert_person(person);
-    RETURN person;
+    PERFORM gdpr.lock_persons(persons);
+    persons := ARRAY(SELECT gdpr.person(gdpr.assert_subject(s)) AS person FROM unnest(subjects) WITH ORDINALITY u(s, place)
+                     GROUP BY person ORDER BY min(place));
+    PERFORM gdpr.assert_persons(persons);
+    RETURN persons;
 END $$;
-COMMENT ON FUNCTION gdpr.lock_forgettable(bigint) IS
-    'the person to whom a number belongs, locked; an error if it is no person''s, or the transaction is not READ COMMITTED; for forget';
-REVOKE ALL ON FUNCTION gdpr.lock_forgettable(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.lock_forgettable(bigint[]) IS
+    'the persons to whom numbers belong, locked; an error if one is no person''s, or the transaction is not READ COMMITTED; for forget';
+REVOKE ALL ON FUNCTION gdpr.lock_forgettable(bigint[]) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.assert_person(number bigint) RETURNS void
+CREATE FUNCTION gdpr.assert_persons(numbers bigint[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    wrong bigint;
     whose text;
 BEGIN
-    IF EXISTS (SELECT FROM gdpr.suppression_list l WHERE l.number = assert_person.number) THEN
-        whose := 'a suppression list';
-    ELSIF NOT gdpr.key_is_lost(number, NULL) THEN -- what is dark may come back with a backup
-        SELECT 'a row of table ' || t.relation INTO whose
+    SELECT l.number, 'a suppression list' INTO wrong, whose FROM gdpr.suppression_list l WHERE l.number = ANY (numbers) LIMIT 1;
+    IF NOT FOUND AND EXISTS (SELECT FROM gdpr.mapped_owner) THEN
+        SELECT r.number::bigint, 'a row of table ' || t.relation INTO wrong, whose
         FROM gdpr.mapped_owner m JOIN gdpr.mapped_table t ON t.id = m.table_id
         CROSS JOIN LATERAL gdpr.run_as_owner(t.relation, format(
-            'SELECT 1 FROM %s WHERE gdpr.subject_number(gdpr_sealed) = $1 LIMIT 1', t.relation), number) r
-        WHERE t.protected AND NOT EXISTS (SELECT FROM gdpr.hold h WHERE h.number = assert_person.number)
+            'SELECT DISTINCT gdpr.subject_number(gdpr_sealed) FROM %s WHERE gdpr.subject_number(gdpr_sealed) = ANY ($1)', t.relation), numbers) r(number)
+        WHERE t.protected AND NOT EXISTS (SELECT FROM gdpr.hold h WHERE h.number = r.number::bigint)
+          AND NOT gdpr.key_is_lost(r.number::bigint, NULL) -- what is dark may come back with a backup
         LIMIT 1;
     END IF;
     IF whose IS NOT NULL THEN
-        RAISE EXCEPTION 'number % is that of %', number, whose
+        RAISE EXCEPTION 'number % is that of %', wrong, whose
             USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It is no person''s.',
                   HINT = 'SELECT gdpr.subject(''schema.table'', ''key'') tells the number of a person.';
     END IF;
 END $$;
+COMMENT ON FUNCTION gdpr.assert_persons(bigint[]) IS 'raises an error if one of the numbers is that of a suppression list, or of a row with several owners';
+REVOKE ALL ON FUNCTION gdpr.assert_persons(bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION gdpr.assert_person(number bigint) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT gdpr.assert_persons(ARRAY[number]) $$;
 COMMENT ON FUNCTION gdpr.assert_person(bigint) IS 'raises an error if a number is that of a suppression list, or of a row with several owners';
 REVOKE ALL ON FUNCTION gdpr.assert_person(bigint) FROM PUBLIC;
+
+-- Again after a crash or by mistake: the first erasure stands, unless something was left.
+CREATE FUNCTION gdpr.record_erasure(person bigint, category_id smallint, reason text, relations jsonb, kek_version integer, token_epoch integer)
+    RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off    -- the table may have been empty when this was planned
+    AS $$
+DECLARE
+    result uuid;
+BEGIN
+    SELECT e.id INTO result FROM gdpr.erasure e
+    WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
+    ORDER BY e.erased_at LIMIT 1;
+    IF NOT FOUND OR relations @? '$[*] ? (@.action != "keep" && @.action != "share")' THEN
+        INSERT INTO gdpr.erasure AS e (subject, category, reason, relations, kek_version, token_epoch)
+        VALUES (person, category_id, record_erasure.reason, record_erasure.relations, record_erasure.kek_version, record_erasure.token_epoch)
+        RETURNING e.id INTO result;
+    END IF;
+    RETURN result;
+END $$;
+COMMENT ON FUNCTION gdpr.record_erasure(bigint, smallint, text, jsonb, integer, integer) IS
+    'the erasure of a person, or of one category of it, with what happened to the rows; for forget';
+REVOKE ALL ON FUNCTION gdpr.record_erasure(bigint, smallint, text, jsonb, integer, integer) FROM PUBLIC;
+
+-- What forget does; several persons as if one after the other, but each table is visited once. Locked persons, each once.
+CREATE FUNCTION gdpr.forget_persons(persons bigint[], reasons text[], category_id smallint, OUT person bigint, OUT erasure uuid)
+    RETURNS SETOF record LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held bigint[];
+    one bigint;
+    keystore record;
+    done record;
+BEGIN
+    IF cardinality(persons) > 1 THEN
+        -- of whom something is held: each alone, as a cascade from others' rows would not see it
+        held := ARRAY(SELECT p FROM unnest(persons) p WHERE gdpr.has_holds(p));
+        FOREACH one IN ARRAY held LOOP
+            RETURN QUERY SELECT * FROM gdpr.forget_persons(ARRAY[one], reasons[array_position(persons, one):array_position(persons, one)], category_id);
+        END LOOP;
+        IF held <> '{}' THEN
+            SELECT array_agg(p ORDER BY place), array_agg(r ORDER BY place) INTO persons, reasons
+            FROM unnest(persons, reasons) WITH ORDINALITY u(p, r, place) WHERE p <> ALL (held);
+        END IF;
+    END IF;
+    IF coalesce(persons, '{}') = '{}' THEN
+        RETURN;
+    END IF;
+    PERFORM gdpr.tell_erasures(persons, category_id);
+    SELECT * INTO keystore FROM gdpr.keystore_status();
+    FOR done IN SELECT * FROM gdpr.erase(persons, category_id) LOOP
+        person := done.person;
+        erasure := gdpr.record_erasure(person, category_id, reasons[array_position(persons, done.person)], done.relations,
+                                       keystore.kek_version, keystore.token_epoch);
+        PERFORM gdpr.puncture_at_commit(n, category_id, erasure) FROM unnest(done.numbers) WITH ORDINALITY AS u(n, place) ORDER BY place;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION gdpr.forget_persons(bigint[], text[], smallint) IS
+    'forgets persons who are locked, or one category of them, each for its reason; returns the erasure of each; for forget';
+REVOKE ALL ON FUNCTION gdpr.forget_persons(bigint[], text[], smallint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forget(subject bigint, reason text DEFAULT NULL, category text DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.lock_forgettable(subject);
-    category_id smallint := gdpr.forgettable_category(category, person);
-    done record;
-    result uuid;
+    persons bigint[] := gdpr.lock_forgettable(ARRAY[subject]);
+    category_id smallint := gdpr.forgettable_category(category, persons[1]);
 BEGIN
-    PERFORM gdpr.tell_erasure(person, category_id);
-    SELECT * INTO done FROM gdpr.erase(person, category_id);
-    -- again after a crash or by mistake: the first erasure stands, unless something was left
-    SELECT e.id INTO result FROM gdpr.erasure e
-    WHERE e.subject = person AND e.category IS NOT DISTINCT FROM category_id
-    ORDER BY e.erased_at LIMIT 1;
-    IF NOT FOUND OR done.relations @? '$[*] ? (@.action != "keep" && @.action != "share")' THEN
-        INSERT INTO gdpr.erasure (subject, category, reason, relations, kek_version, token_epoch)
-        SELECT person, category_id, forget.reason, done.relations, s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
-        RETURNING id INTO result;
-    END IF;
-    PERFORM gdpr.puncture_at_commit(n, category_id, result) FROM unnest(done.numbers) WITH ORDINALITY AS u(n, place) ORDER BY place;
-    RETURN result;
+    RETURN (SELECT f.erasure FROM gdpr.forget_persons(persons, ARRAY[reason], category_id) f);
 END $$;
 COMMENT ON FUNCTION gdpr.forget(bigint, text, text) IS
     'forgets a person, or one category of it: deletes, erases or keeps rows as the data map says, and when the transaction commits destroys the keys, so that every backup is dark for that person; returns the erasure''s id';
@@ -586,74 +689,69 @@ REVOKE ALL ON FUNCTION gdpr.forget(bigint, text, text) FROM PUBLIC;
 CREATE FUNCTION gdpr.begin_erasure(person bigint, reason text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    tables gdpr.ordered_table[] := ARRAY(SELECT t FROM gdpr.tables_children_first() t);
     leaving record;
+    further bigint[];
     item record;
     held gdpr.hold;
-    whose bigint;
-    report jsonb := '[]';
+    erased gdpr.erased[] := '{}';
     erasure uuid;
 BEGIN
-    PERFORM gdpr.tell_erasure(person, NULL);
+    PERFORM gdpr.tell_erasures(ARRAY[person], NULL);
     -- who adds rows to what is held, is waited for
-    SELECT * INTO leaving FROM gdpr.leaving(person, NULL, EXISTS (
+    SELECT * INTO leaving FROM gdpr.leaving(ARRAY[person], NULL, tables, EXISTS (
         SELECT FROM gdpr.hold h WHERE (h.subject = ANY (gdpr.numbers_of(person)) AND h.finished_at IS NULL) OR h.number = person));
+    further := ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = ANY (leaving.numbers) AND a.category IS NOT NULL);
     -- what is held has to be sealed anew while there are keys
-    FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
+    FOR item IN SELECT * FROM unnest(tables) t WHERE t.has_rows ORDER BY t.place LOOP
         SELECT h.* INTO held FROM gdpr.holds_of(person, (item.mapped).relation) h LIMIT 1;
         CONTINUE WHEN NOT FOUND;
         held.number := gdpr.hold_number(held);
-        FOREACH whose IN ARRAY leaving.own LOOP
-            report := report || gdpr.erase_relation(item.relation, item.mapped, item.has_others, whose, ARRAY(
-                SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category IS NOT NULL), NULL, held);
-        END LOOP;
+        erased := erased || ARRAY(SELECT e FROM gdpr.erase_relation(item.relation, item.mapped, item.has_others, leaving.numbers, further, NULL, held) e);
     END LOOP;
     INSERT INTO gdpr.erasure (subject, reason, relations, kek_version, token_epoch)
-    SELECT gdpr.person(person), begin_erasure.reason, gdpr.sum_report(report || gdpr.report_shared(leaving.shared, leaving.own)), s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
+    SELECT person, begin_erasure.reason, coalesce((SELECT r.relations FROM gdpr.reports(erased || leaving.shared, leaving.numbers, leaving.persons) r), '[]'),
+           s.kek_version, s.token_epoch FROM gdpr.keystore_status() s
     RETURNING id INTO erasure;
-    FOREACH whose IN ARRAY leaving.own LOOP
-        PERFORM gdpr.puncture_at_commit(n, NULL, erasure)
-        FROM unnest(whose || ARRAY(SELECT a.number FROM gdpr.subject_alias a WHERE a.subject = whose AND a.category IS NOT NULL)) n;
-    END LOOP;
+    PERFORM gdpr.puncture_at_commit(n, NULL, erasure) FROM unnest(leaving.numbers || further) WITH ORDINALITY u(n, place)
+    ORDER BY place;
 END $$;
 COMMENT ON FUNCTION gdpr.begin_erasure(bigint, text) IS 'destroys a person''s keys at commit and leaves the rows; for forget_in_batches';
 REVOKE ALL ON FUNCTION gdpr.begin_erasure(bigint, text) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.erase_some(relation regclass, mapped gdpr.mapped_table, has_others boolean, number bigint, most bigint) RETURNS jsonb
+CREATE FUNCTION gdpr.erase_some(relation regclass, mapped gdpr.mapped_table, has_others boolean, numbers bigint[], most bigint) RETURNS SETOF gdpr.erased
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    rows bigint := 0;
 BEGIN
     IF mapped.on_forget = 'keep' THEN
-        RETURN '[]';
+        RETURN;
     END IF;
     IF mapped.on_forget = 'delete' THEN
         BEGIN
-            rows := gdpr.forget_rows(relation, number, NULL, false, NULL, most);
+            RETURN QUERY SELECT r.number, relation, 'delete', r.rows, 'belongs to nobody else' FROM gdpr.forget_rows(relation, numbers, NULL, false, NULL, most) r;
+            IF FOUND THEN
+                RETURN;
+            END IF;
         EXCEPTION WHEN foreign_key_violation OR restrict_violation OR SQLSTATE 'GD008' THEN
             NULL; -- those that can be deleted are deleted at last
         END;
-        IF rows > 0 THEN
-            RETURN gdpr.reported(relation, 'delete', rows, 'belongs to nobody else');
-        END IF;
     END IF;
     IF mapped.on_forget = 'erase' OR has_others THEN
-        RETURN gdpr.reported(relation, 'erase', gdpr.forget_rows(relation, number, NULL, true, NULL, most),
-                             CASE mapped.on_forget WHEN 'erase' THEN 'declared' ELSE 'has values in rows of others, which stay' END);
+        RETURN QUERY SELECT r.number, relation, 'erase', r.rows, CASE mapped.on_forget WHEN 'erase' THEN 'declared' ELSE 'has values in rows of others, which stay' END
+        FROM gdpr.forget_rows(relation, numbers, NULL, true, NULL, most) r;
     END IF;
-    RETURN '[]';
 END $$;
-COMMENT ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint, bigint) IS
-    'deletes or erases some of a person''s rows in one relation, and says so; for forget_in_batches';
-REVOKE ALL ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint[], bigint) IS
+    'deletes or erases some of the rows of these numbers in one relation, and says so; for forget_in_batches';
+REVOKE ALL ON FUNCTION gdpr.erase_some(regclass, gdpr.mapped_table, boolean, bigint[], bigint) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.forget_step(subject bigint, reason text, batch bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.lock_forgettable(subject);
+    person bigint := (gdpr.lock_forgettable(ARRAY[subject]))[1];
     begun uuid;
+    numbers bigint[];
     item record;
-    whose bigint;
-    report jsonb := '[]';
+    report jsonb;
 BEGIN
     IF batch IS NULL OR batch < 1 THEN
         RAISE EXCEPTION 'batch is %', batch USING ERRCODE = 'invalid_parameter_value', HINT = 'It is a number of rows, at least 1.';
@@ -664,25 +762,23 @@ BEGIN
         PERFORM gdpr.begin_erasure(person, reason);
         RETURN true;
     END IF;
+    numbers := ARRAY(SELECT DISTINCT t.number FROM gdpr.tombstone t WHERE t.erasure = begun AND t.category IS NULL);
     FOR item IN SELECT * FROM gdpr.tables_children_first() t WHERE t.has_rows ORDER BY t.place LOOP
-        FOR whose IN SELECT t.number FROM gdpr.tombstone t WHERE t.erasure = begun AND t.category IS NULL ORDER BY t.id LOOP
-            report := gdpr.erase_some(item.relation, item.mapped, item.has_others, whose, batch);
-            IF report <> '[]' THEN
-                UPDATE gdpr.erasure e SET relations = gdpr.sum_report(e.relations || report) WHERE e.id = begun;
-                RETURN true;
-            END IF;
-        END LOOP;
+        SELECT r.relations INTO report
+        FROM gdpr.reports(ARRAY(SELECT e FROM gdpr.erase_some(item.relation, item.mapped, item.has_others, numbers, batch) e),
+                          numbers, array_fill(person, ARRAY[cardinality(numbers)])) r;
+        IF FOUND THEN
+            UPDATE gdpr.erasure e SET relations = gdpr.sum_report(e.relations || report) WHERE e.id = begun;
+            RETURN true;
+        END IF;
     END LOOP;
     -- what else forget does, and what is left: links, rows without values, those that others needed
-    SELECT e.relations INTO report FROM gdpr.erase(person, NULL) e;
-    FOR whose IN SELECT t.number FROM gdpr.tombstone t
-                 WHERE t.erasure = begun AND t.category IS NULL AND gdpr.person(t.number) <> person ORDER BY t.id LOOP
-        report := report || (SELECT e.relations FROM gdpr.erase(whose, NULL) e);
-    END LOOP;
+    SELECT jsonb_agg(i) INTO report
+    FROM gdpr.erase(person || ARRAY(SELECT n FROM unnest(numbers) n WHERE gdpr.person(n) <> person ORDER BY n), NULL) e, jsonb_array_elements(e.relations) i;
     -- what is kept is counted anew; what is shared was known when the person still was an owner
     UPDATE gdpr.erasure e
     SET relations = gdpr.sum_report(jsonb_path_query_array(e.relations, '$[*] ? (@.action != "keep")')
-                                    || jsonb_path_query_array(report, '$[*] ? (@.action != "share")'))
+                                    || jsonb_path_query_array(coalesce(report, '[]'), '$[*] ? (@.action != "share")'))
     WHERE e.id = begun;
     RETURN false;
 END $$;
@@ -712,21 +808,21 @@ CREATE FUNCTION gdpr.forget_preview(subject bigint, category text DEFAULT NULL, 
                                     OUT reason text, OUT stays_clear name[])
     RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint := gdpr.lock_forgettable(subject);
-    category_id smallint := gdpr.forgettable_category(category, person);
+    persons bigint[] := gdpr.lock_forgettable(ARRAY[subject]);
+    category_id smallint := gdpr.forgettable_category(category, persons[1]);
     mark text := gen_random_uuid(); -- nobody else's error is taken for ours
     told jsonb;
     report text;
 BEGIN
     -- it is done, and undone
     BEGIN
-        PERFORM gdpr.tell_erasure(person, category_id);
+        PERFORM gdpr.tell_erasures(persons, category_id);
         SELECT coalesce(jsonb_agg(jsonb_build_object('action', 'tell', 'reason', format(
                    '%s has been given %s', r.name, (SELECT string_agg(c.name, ', ' ORDER BY c.name) FROM gdpr.category c WHERE c.id = ANY (n.categories))))
                    ORDER BY r.name, r.id), '[]')
         INTO told FROM gdpr.recipient_notice n LEFT JOIN gdpr.recipient r ON r.id = n.recipient
-        WHERE n.subject = person AND n.kind = 'erasure' AND n.put_at = now();
-        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = mark, DETAIL = (SELECT e.relations || told FROM gdpr.erase(person, category_id) e);
+        WHERE n.subject = persons[1] AND n.kind = 'erasure' AND n.put_at = now();
+        RAISE EXCEPTION USING ERRCODE = 'GDPRE', MESSAGE = mark, DETAIL = (SELECT e.relations || told FROM gdpr.erase(persons, category_id) e);
     EXCEPTION WHEN SQLSTATE 'GDPRE' THEN
         IF SQLERRM <> mark THEN
             RAISE;

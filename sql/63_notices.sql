@@ -167,21 +167,24 @@ END $$;
 COMMENT ON FUNCTION gdpr.person_keys(bigint) IS 'the keys of the rows that are this person, in tables of persons';
 REVOKE ALL ON FUNCTION gdpr.person_keys(bigint) FROM PUBLIC;
 
-CREATE FUNCTION gdpr.tell_erasure(person bigint, category smallint) RETURNS bigint
+CREATE FUNCTION gdpr.tell_erasures(persons bigint[], category smallint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    numbers bigint[] := ARRAY(SELECT n FROM unnest(persons) p, unnest(gdpr.numbers_of(p)) n);
+    person bigint;
 BEGIN
-    -- first, so that a worker that has one of the person's messages can go on, and disclose
-    PERFORM FROM gdpr.outbox o WHERE o.subject = ANY (gdpr.numbers_of(person)) AND category IS NULL ORDER BY o.id FOR UPDATE;
-    PERFORM gdpr.lock_disclosures(ARRAY[person], true);
-    IF NOT EXISTS (SELECT FROM gdpr.disclosed d WHERE d.subject = ANY (gdpr.numbers_of(person)) AND (tell_erasure.category IS NULL OR d.category = tell_erasure.category)) THEN
-        RETURN 0;
-    END IF;
-    RETURN gdpr.tell_recipients('erasure', person, CASE WHEN category IS NOT NULL THEN ARRAY[category] END,
-                                jsonb_build_object('subject', person, 'rows', gdpr.person_keys(person)), category IS NULL);
+    -- first, so that a worker that has one of the persons' messages can go on, and disclose
+    PERFORM FROM gdpr.outbox o WHERE o.subject = ANY (numbers) AND category IS NULL ORDER BY o.id FOR UPDATE;
+    PERFORM gdpr.lock_disclosures(persons, true);
+    FOR person IN SELECT DISTINCT gdpr.person(d.subject) FROM gdpr.disclosed d
+                  WHERE d.subject = ANY (numbers) AND (tell_erasures.category IS NULL OR d.category = tell_erasures.category) ORDER BY 1 LOOP
+        PERFORM gdpr.tell_recipients('erasure', person, CASE WHEN category IS NOT NULL THEN ARRAY[category] END,
+                                     jsonb_build_object('subject', person, 'rows', gdpr.person_keys(person)), category IS NULL);
+    END LOOP;
 END $$;
-COMMENT ON FUNCTION gdpr.tell_erasure(bigint, smallint) IS
-    'tells recipients that a person, or one category of it, is forgotten; for forget, before anything is deleted; returns how many';
-REVOKE ALL ON FUNCTION gdpr.tell_erasure(bigint, smallint) FROM PUBLIC;
+COMMENT ON FUNCTION gdpr.tell_erasures(bigint[], smallint) IS
+    'tells recipients that persons, or one category of them, are forgotten; for forget, before anything is deleted';
+REVOKE ALL ON FUNCTION gdpr.tell_erasures(bigint[], smallint) FROM PUBLIC;
 
 -- What becomes of them -----------------------------------------------------------------------------
 

@@ -17,7 +17,9 @@ REVOKE ALL ON gdpr.planned_erasure FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('gdpr.planned_erasure', '');
 
 CREATE FUNCTION gdpr.plan_erasure(subjects bigint[], reason text DEFAULT NULL, grace interval DEFAULT NULL) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off    -- the table may have been empty when this was planned, and then there are very many
+    AS $$
 DECLARE
     person bigint;
     result bigint := 0;
@@ -71,33 +73,56 @@ COMMENT ON FUNCTION gdpr.cancel_erasure(bigint[]) IS
     'takes back that persons are to be forgotten, and their restriction; returns of how many';
 REVOKE ALL ON FUNCTION gdpr.cancel_erasure(bigint[]) FROM PUBLIC;
 
+-- All at once; if that fails, half of them at a time, down to the one who cannot be forgotten.
+CREATE FUNCTION gdpr.forget_planned(subjects bigint[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    half integer := cardinality(subjects) / 2;
+    persons bigint[];
+    reasons text[];
+BEGIN
+    PERFORM gdpr.lock_forgettable(subjects);
+    -- some may have been merged since
+    SELECT array_agg(u.person ORDER BY u.person), array_agg(u.reason ORDER BY u.person) INTO persons, reasons
+    FROM (SELECT DISTINCT ON (person) gdpr.person(f.subject) AS person, f.reason
+          FROM gdpr.planned_erasure f WHERE f.subject = ANY (subjects) ORDER BY person, f.due_at) u;
+    PERFORM gdpr.forget_persons(persons, reasons, NULL);
+    DELETE FROM gdpr.planned_erasure f WHERE f.subject = ANY (subjects);
+EXCEPTION WHEN OTHERS THEN
+    -- nobody can be forgotten now
+    IF gdpr.is_servers_error(SQLSTATE) AND SQLSTATE NOT LIKE 'XX%' THEN
+        RAISE;
+    END IF;
+    IF half > 0 THEN
+        PERFORM gdpr.forget_planned(subjects[:half]);
+        PERFORM gdpr.forget_planned(subjects[half + 1:]);
+        RETURN;
+    END IF;
+    UPDATE gdpr.planned_erasure f SET failure = SQLSTATE, due_at = now() + interval '1 hour' WHERE f.subject = subjects[1];
+    -- the message may hold values
+    RAISE WARNING 'person % could not be forgotten: SQLSTATE %', subjects[1], SQLSTATE
+        USING ERRCODE = SQLSTATE, HINT = format('It is tried again after an hour. SELECT gdpr.forget(%s) tells more.', subjects[1]);
+END $$;
+COMMENT ON FUNCTION gdpr.forget_planned(bigint[]) IS
+    'forgets persons whose erasure was planned; one who cannot be forgotten does not stop the others';
+REVOKE ALL ON FUNCTION gdpr.forget_planned(bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.planned_erasures_step(batch bigint, started timestamptz) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    person bigint;
-    planned gdpr.planned_erasure;
-    result bigint := 0;
+    -- another run has others
+    due bigint[] := ARRAY(SELECT p.subject FROM gdpr.planned_erasure p WHERE p.due_at <= started
+                          ORDER BY p.due_at, p.subject LIMIT batch FOR UPDATE SKIP LOCKED);
 BEGIN
-    FOR person IN SELECT p.subject FROM gdpr.planned_erasure p WHERE p.due_at <= started ORDER BY p.due_at, p.subject LIMIT batch LOOP
-        result := result + 1;
-        SELECT * INTO planned FROM gdpr.planned_erasure p WHERE p.subject = person AND p.due_at <= started FOR UPDATE;
-        CONTINUE WHEN NOT FOUND; -- it was cancelled, or another run was faster
-        BEGIN
-            PERFORM gdpr.forget(person, planned.reason);
-            DELETE FROM gdpr.planned_erasure p WHERE p.subject = person;
-        EXCEPTION WHEN OTHERS THEN
-            UPDATE gdpr.planned_erasure p SET failure = SQLSTATE, due_at = now() + interval '1 hour' WHERE p.subject = person;
-            -- the message may hold values
-            RAISE WARNING 'person % could not be forgotten: SQLSTATE %', person, SQLSTATE
-                USING ERRCODE = SQLSTATE, HINT = format('It is tried again after an hour. SELECT gdpr.forget(%s) tells more.', person);
-        END;
-    END LOOP;
-    RETURN result;
+    IF due <> '{}' THEN
+        PERFORM gdpr.forget_planned(due);
+    END IF;
+    RETURN cardinality(due);
 END $$;
 COMMENT ON FUNCTION gdpr.planned_erasures_step(bigint, timestamptz) IS 'forgets some of those whose time has come; returns how many there were';
 REVOKE ALL ON FUNCTION gdpr.planned_erasures_step(bigint, timestamptz) FROM PUBLIC;
 
-CREATE PROCEDURE gdpr.run_planned_erasures(batch bigint DEFAULT 100)
+CREATE PROCEDURE gdpr.run_planned_erasures(batch bigint DEFAULT 1000)
     LANGUAGE plpgsql AS $$
 DECLARE
     started timestamptz := pg_catalog.clock_timestamp();

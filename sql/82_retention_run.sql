@@ -537,7 +537,7 @@ BEGIN
     ELSIF item.kind = 'month' THEN
         PERFORM gdpr.close_month(run, item);
     ELSIF item.kind = 'planned' THEN
-        IF gdpr.planned_erasures_step(least(batch, 100), (SELECT r.started_at FROM gdpr.retention_run r WHERE r.id = run)) > 0 THEN
+        IF gdpr.planned_erasures_step(least(batch, 1000), (SELECT r.started_at FROM gdpr.retention_run r WHERE r.id = run)) > 0 THEN
             INSERT INTO gdpr.retention_queue (place, kind) VALUES (item.place, 'planned');
         END IF;
     ELSIF item.kind = 'orphans' THEN

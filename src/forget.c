@@ -14,8 +14,12 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
+#include "nodes/params.h"
+#include "tcop/dest.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -44,30 +48,51 @@ PG_FUNCTION_INFO_V1(gdpr_lost_keys);
 PG_FUNCTION_INFO_V1(gdpr_key_is_lost);
 
 /*
+ * Erases the values of persons in rows of whomever; returns of whom for each.
+ */
+static char *
+values_query(const char *name, bool one_row, bool some)
+{
+	return psprintf(REWRITE_PHYSICAL
+					"UPDATE ONLY %s u SET gdpr_sealed = u.gdpr_sealed"
+					" FROM (SELECT x.ctid AS place, pg_catalog.array_agg(n.number) AS numbers"
+					" FROM ONLY %s x, pg_catalog.unnest(gdpr.subject_numbers(x.gdpr_sealed)) n(number)"
+					" WHERE gdpr.subject_numbers(x.gdpr_sealed) OPERATOR(pg_catalog.&&) $1"
+					" AND n.number OPERATOR(pg_catalog.=) ANY ($1)"
+					" AND gdpr.has_values(x.gdpr_sealed, n.number, $2)%s"
+					" GROUP BY x.ctid%s) w"
+					" WHERE u.ctid OPERATOR(pg_catalog.=) w.place RETURNING w.numbers",
+					name, name,
+					one_row ? " AND x.ctid OPERATOR(pg_catalog.=) $3" : "",
+					some ? " LIMIT $4" : "");
+}
+
+/*
  * Which rows: by the person they belong to, or of whom they have values.  A
- * row without a segment of anybody has nothing to erase.
+ * row without a segment of anybody has nothing to erase.  Returns whose they
+ * are.
  */
 static char *
 rows_query(TableMap *table, bool erase, bool one_row, bool some)
 {
 	char	   *name = datamap_relation_name(table->relid);
-	const char *whose = erase && table->nlinks > 1 ?
-		"gdpr.subject_numbers(gdpr_sealed) OPERATOR(pg_catalog.@>) ARRAY[$1]" :
-		"gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) $1";
 	const char *filled = erase || some ?
-		" AND gdpr.has_values(gdpr_sealed, $1, $2)" : "";
+		" AND gdpr.has_values(gdpr_sealed, gdpr.subject_number(gdpr_sealed), $2)" : "";
 	const char *row = one_row ? " AND ctid OPERATOR(pg_catalog.=) $3" : "";
-	char	   *condition = psprintf("%s%s%s", whose, filled, row);
+	char	   *condition = psprintf("gdpr.subject_number(gdpr_sealed) OPERATOR(pg_catalog.=) ANY ($1)%s%s",
+									 filled, row);
 
+	if (erase && table->nlinks > 1)
+		return values_query(name, one_row, some);
 	if (some)
 		condition = psprintf("ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT ctid FROM ONLY %s WHERE %s LIMIT $4))",
 							 name, condition);
-	if (erase)
-		return psprintf(REWRITE_PHYSICAL
-						"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s",
-						name, condition);
-	return psprintf(REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s", name,
-					condition);
+	return psprintf(erase ? REWRITE_PHYSICAL
+					"UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s"
+					" RETURNING gdpr.subject_number(gdpr_sealed)" :
+					REWRITE_PHYSICAL "DELETE FROM ONLY %s WHERE %s"
+					" RETURNING gdpr.subject_number(gdpr_sealed)",
+					name, condition);
 }
 
 /* A deferrable constraint, and a table on which it has triggers */
@@ -278,8 +303,171 @@ typedef struct Work
 	int			nargs;
 	Oid			types[4];
 	Datum		args[4];
-	char		nulls[5];
+	bool		nulls[4];
+	uint64	   *numbers;		/* of persons, sorted; NULL if it is not about
+								 * some */
+	int			nnumbers;
+	int64	   *rows;			/* of each of them */
 } Work;
+
+/* ---------- counting rows ---------- */
+
+/* Takes rows that a statement returns, whose first column says whose they are. */
+typedef struct CountReceiver
+{
+	DestReceiver pub;
+	Work	   *work;
+	bool		array;			/* one number, or several */
+} CountReceiver;
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	uint64		left = *(const uint64 *) a;
+	uint64		right = *(const uint64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+static void
+count_number(Work *work, Datum value)
+{
+	uint64		number = (uint64) DatumGetInt64(value);
+	uint64	   *found = bsearch(&number, work->numbers, work->nnumbers,
+								sizeof(uint64), compare_numbers);
+
+	if (found != NULL)
+		work->rows[found - work->numbers]++;
+}
+
+static void
+count_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+	((CountReceiver *) self)->array =
+		TupleDescAttr(desc, 0)->atttypid == INT8ARRAYOID;
+}
+
+static bool
+count_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	CountReceiver *receiver = (CountReceiver *) self;
+	bool		isnull;
+	Datum		value = slot_getattr(slot, 1, &isnull);
+
+	if (isnull)
+		return true;
+	if (receiver->array)
+	{
+		ArrayType  *array = DatumGetArrayTypeP(value);
+		Datum	   *elements;
+		int			count;
+
+		deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+						  TYPALIGN_DOUBLE, &elements, NULL, &count);
+		while (count > 0)
+			count_number(receiver->work, elements[--count]);
+		pfree(elements);
+		if (PointerGetDatum(array) != value)
+			pfree(array);
+	}
+	else
+		count_number(receiver->work, value);
+	return true;
+}
+
+static void
+count_nothing(DestReceiver *self)
+{
+}
+
+/* Numbers of an array argument, sorted. */
+static uint64 *
+sorted_numbers(ArrayType *array, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	uint64	   *numbers;
+	int			count;
+	int			i;
+
+	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &elements, &nulls, &count);
+	numbers = palloc(sizeof(uint64) * Max(count, 1));
+	for (i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a subject number is NULL")));
+		if (DatumGetInt64(elements[i]) <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("subject number is out of range")));
+		numbers[i] = (uint64) DatumGetInt64(elements[i]);
+	}
+	qsort(numbers, count, sizeof(uint64), compare_numbers);
+	*n = count == 0 ? 0 :
+		(int) qunique(numbers, count, sizeof(uint64), compare_numbers);
+	return numbers;
+}
+
+/* The persons it is about, from an array argument. */
+static void
+set_numbers(Work *work, ArrayType *array)
+{
+	work->numbers = sorted_numbers(array, &work->nnumbers);
+	work->rows = palloc0(sizeof(int64) * Max(work->nnumbers, 1));
+	work->mode.persons = work->numbers;
+	work->mode.npersons = work->nnumbers;
+	work->mode.alone = work->nnumbers == 1 ? work->numbers[0] : 0;
+	work->args[0] = PointerGetDatum(array);
+}
+
+/* The result: a row (number, rows) for each of them that has some. */
+static void
+return_counts(FunctionCallInfo fcinfo, Work *work)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			i;
+
+	for (i = 0; i < work->nnumbers; i++)
+	{
+		Datum		values[2] = {Int64GetDatum((int64) work->numbers[i]),
+								 Int64GetDatum(work->rows[i])};
+		bool		nulls[2] = {false, false};
+
+		if (work->rows[i] > 0)
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+								 nulls);
+	}
+}
+
+/* ---------- running ---------- */
+
+/* How many rows. */
+static int64
+execute_work(Work *work)
+{
+	SPIPlanPtr	plan = plans_get(work->query, work->nargs, work->types);
+	ParamListInfo params = makeParamList(work->nargs);
+	CountReceiver receiver = {{count_row, count_startup, count_nothing,
+	count_nothing, DestNone}, work, false};
+	SPIExecuteOptions options = {.params = params};
+	int			i;
+
+	if (work->numbers != NULL)
+		options.dest = &receiver.pub;
+	for (i = 0; i < work->nargs; i++)
+	{
+		params->params[i].value = work->args[i];
+		params->params[i].isnull = work->nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = work->types[i];
+	}
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "could not forget rows");
+	return (int64) SPI_processed;
+}
 
 /*
  * Runs it as the table's owner, with the owner's search path; how many rows.
@@ -310,10 +498,7 @@ run_work(Work *work)
 		(void) set_config_option("search_path", search_path, PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
-		if (SPI_execute_plan(plans_get(work->query, work->nargs, work->types),
-							 work->args, work->nulls, false, 0) < 0)
-			elog(ERROR, "could not forget rows");
-		rows = (int64) SPI_processed;
+		rows = execute_work(work);
 		again = run_deferred();
 	}
 	PG_FINALLY();
@@ -343,47 +528,49 @@ protected_table(Oid relid)
 }
 
 /*
- * gdpr.forget_rows(relation, number, category, erase, row, most) RETURNS bigint
+ * gdpr.forget_rows(relation, numbers, category, erase, row, most, leavers,
+ *					OUT number, OUT rows)
  *
- * Deletes the rows of a person in a protected table, or (erase) removes the
- * person's values from its rows; category NULL: all; row NULL: all rows; most:
- * so many of those that have values, NULL: all of them.  Returns how many rows.  As the table's owner, with the owner's search path;
- * after a deletion, deferred foreign keys to the table have been checked, and
- * are deferred again.
+ * Deletes the rows of persons in a protected table, or (erase) removes the
+ * persons' values from its rows; category NULL: all; row NULL: all rows; most:
+ * so many of those that have values, NULL: all of them; leavers: these persons,
+ * and others whose rows go, too, NULL: no others.  Returns how many rows of whom.  As the table's owner, with the owner's search path; after a
+ * deletion, deferred foreign keys to the table have been checked, and are
+ * deferred again.
  */
 Datum
 gdpr_forget_rows(PG_FUNCTION_ARGS)
 {
-	Work		work = {.nargs = 4, .types = {INT8OID, INT2OID, TIDOID, INT8OID}, .nulls = "    "};
+	Work		work = {.nargs = 4, .types = {INT8ARRAYOID, INT2OID, TIDOID, INT8OID}};
 	bool		one_row = !PG_ARGISNULL(4);
-	int64		rows;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("relation, number or erase is NULL")));
+				 errmsg("relation, numbers or erase is NULL")));
+	InitMaterializedSRF(fcinfo, 0);
 	work.table = protected_table(PG_GETARG_OID(0));
-	if (PG_GETARG_INT64(1) <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("subject number is out of range")));
 	work.mode.task = GUARD_FORGET;
-	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	set_numbers(&work, PG_GETARG_ARRAYTYPE_P(1));
+	if (work.nnumbers == 0)
+		return (Datum) 0;
+	if (!PG_ARGISNULL(6))
+		work.mode.persons = sorted_numbers(PG_GETARG_ARRAYTYPE_P(6), &work.mode.npersons);
 	work.mode.category = PG_ARGISNULL(2) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(2);
 	work.mode.erase = PG_GETARG_BOOL(3);
-	work.args[0] = PG_GETARG_DATUM(1);
 	work.args[1] = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
-	work.nulls[1] = PG_ARGISNULL(2) ? 'n' : ' ';
+	work.nulls[1] = PG_ARGISNULL(2);
 	work.args[2] = one_row ? PG_GETARG_DATUM(4) : (Datum) 0;
-	work.nulls[2] = one_row ? ' ' : 'n';
+	work.nulls[2] = !one_row;
 	work.args[3] = PG_ARGISNULL(5) ? (Datum) 0 : PG_GETARG_DATUM(5);
-	work.nulls[3] = PG_ARGISNULL(5) ? 'n' : ' ';
+	work.nulls[3] = PG_ARGISNULL(5);
 
 	SPI_connect();
 	work.query = rows_query(work.table, work.mode.erase, one_row, !PG_ARGISNULL(5));
-	rows = run_work(&work);
+	(void) run_work(&work);
+	return_counts(fcinfo, &work);
 	SPI_finish();
-	PG_RETURN_INT64(rows);
+	return (Datum) 0;
 }
 
 /*
@@ -398,7 +585,7 @@ gdpr_forget_rows(PG_FUNCTION_ARGS)
 Datum
 gdpr_expire_rows(PG_FUNCTION_ARGS)
 {
-	Work		work = {.types = {TIDARRAYOID, INT2OID}, .nulls = "  "};
+	Work		work = {.types = {TIDARRAYOID, INT2OID}};
 	const char *name;
 	int64		rows;
 
@@ -408,12 +595,11 @@ gdpr_expire_rows(PG_FUNCTION_ARGS)
 				 errmsg("relation, erase or rows is NULL")));
 	work.table = protected_table(PG_GETARG_OID(0));
 	work.mode.task = GUARD_FORGET;
-	work.mode.person = GUARD_ANYBODY;
 	work.mode.category = PG_ARGISNULL(1) ? KEYSTORE_ALL_CATEGORIES : PG_GETARG_INT16(1);
 	work.mode.erase = PG_GETARG_BOOL(2);
 	work.args[0] = PG_GETARG_DATUM(3);
 	work.args[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
-	work.nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
+	work.nulls[1] = PG_ARGISNULL(1);
 	work.nargs = work.mode.erase ? 2 : 1;
 	name = datamap_relation_name(work.table->relid);
 
@@ -430,31 +616,34 @@ gdpr_expire_rows(PG_FUNCTION_ARGS)
 }
 
 /*
- * gdpr.clear_links(relation, person, statement) RETURNS bigint
+ * gdpr.clear_links(relation, numbers, statement, OUT number, OUT rows)
  *
- * Runs an UPDATE, in which $1 is the person, that takes it out of rows of
- * others, also of restricted ones; how many rows.  As the table's owner.
+ * Runs an UPDATE, in which $1 are persons, that takes these out of rows of
+ * others, also of restricted ones, and returns for each row whom; how many
+ * rows of whom.  As the table's owner.
  */
 Datum
 gdpr_clear_links(PG_FUNCTION_ARGS)
 {
-	Work		work = {.nargs = 1, .types = {INT8OID}, .nulls = " "};
-	int64		rows;
+	Work		work = {.nargs = 1, .types = {INT8ARRAYOID}};
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("relation, person or statement is NULL")));
+				 errmsg("relation, numbers or statement is NULL")));
+	InitMaterializedSRF(fcinfo, 0);
 	work.table = protected_table(PG_GETARG_OID(0));
 	work.mode.task = GUARD_FORGET;
-	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	set_numbers(&work, PG_GETARG_ARRAYTYPE_P(1));
+	if (work.nnumbers == 0)
+		return (Datum) 0;
 	work.mode.category = KEYSTORE_ALL_CATEGORIES;
-	work.args[0] = PG_GETARG_DATUM(1);
 	SPI_connect();
 	work.query = psprintf(REWRITE_PHYSICAL "%s", text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	rows = run_work(&work);
+	(void) run_work(&work);
+	return_counts(fcinfo, &work);
 	SPI_finish();
-	PG_RETURN_INT64(rows);
+	return (Datum) 0;
 }
 
 /*
@@ -468,7 +657,7 @@ gdpr_clear_links(PG_FUNCTION_ARGS)
 Datum
 gdpr_hold_rows(PG_FUNCTION_ARGS)
 {
-	Work		work = {.nargs = 3, .types = {INT8OID, INT8ARRAYOID, TIDOID}, .nulls = "   "};
+	Work		work = {.nargs = 3, .types = {INT8OID, INT8ARRAYOID, TIDOID}};
 	int64		rows;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
@@ -477,13 +666,13 @@ gdpr_hold_rows(PG_FUNCTION_ARGS)
 				 errmsg("relation, person or number is NULL")));
 	work.table = protected_table(PG_GETARG_OID(0));
 	work.mode.task = GUARD_RELINK;
-	work.mode.person = (uint64) PG_GETARG_INT64(1);
+	work.mode.from = (uint64) PG_GETARG_INT64(1);
 	work.mode.number = alias_living_person(PG_GETARG_INT64(2));
 	work.args[0] = PG_GETARG_DATUM(1);
 	work.args[1] = PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3);
-	work.nulls[1] = PG_ARGISNULL(3) ? 'n' : ' ';
+	work.nulls[1] = PG_ARGISNULL(3);
 	work.args[2] = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
-	work.nulls[2] = PG_ARGISNULL(4) ? 'n' : ' ';
+	work.nulls[2] = PG_ARGISNULL(4);
 	SPI_connect();
 	work.query = psprintf(REWRITE_PHYSICAL
 						  "UPDATE ONLY %s SET gdpr_sealed = gdpr_sealed WHERE %s%s",

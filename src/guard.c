@@ -250,12 +250,13 @@ update_states(GuardRow *row)
 	return true;
 }
 
-/* Does the row belong to the one person that the mode is about? */
+/* Does the row belong to the one person who is being forgotten?  Rows of
+ * several have their turn. */
 static bool
-is_persons(GuardRow *row)
+is_leavers(GuardRow *row)
 {
-	return guard_mode().person != GUARD_ANYBODY &&
-		guard_old_person(row) == guard_mode().person;
+	return guard_mode().task == GUARD_FORGET && guard_mode().alone != 0 &&
+		guard_old_person(row) == guard_mode().alone;
 }
 
 /*
@@ -269,7 +270,7 @@ by_application(GuardRow *row)
 		return true;
 	return guard_is_marked(row) &&
 		!(guard_mode().task == GUARD_FORGET && guard_mode().category < 0 &&
-		  row->table->on_forget != FORGET_KEEP && is_persons(row));
+		  row->table->on_forget != FORGET_KEEP && is_leavers(row));
 }
 
 /*
@@ -630,7 +631,7 @@ decide_states(GuardRow *row, bool application)
 	if (!application && guard_mode().task == GUARD_RELINK)
 		keep_stored(row);
 	else if (!application &&
-			 (guard_mode().erase || is_persons(row)))
+			 (guard_mode().erase || is_leavers(row)))
 	{
 		guard_require_may_expire(row);
 		keep_stored(row);

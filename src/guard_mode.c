@@ -8,14 +8,15 @@
 
 #include "access/xact.h"
 
+#include "alias.h"
 #include "guard_mode.h"
 
-static GuardMode mode = {GUARD_APPLICATION, 0, 0, false};
+static GuardMode mode = {.task = GUARD_APPLICATION};
 
 static void
 end_of_transaction(XactEvent event, void *arg)
 {
-	GuardMode	application = {GUARD_APPLICATION, 0, 0, false};
+	GuardMode	application = {.task = GUARD_APPLICATION};
 
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
@@ -44,8 +45,45 @@ guard_mode(void)
 }
 
 bool
+guard_mode_leaves(uint64 number)
+{
+	int			low = 0;
+	int			high = mode.task == GUARD_FORGET ? mode.npersons : 0;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (mode.persons[middle] == number)
+			return true;
+		if (mode.persons[middle] < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+bool
+guard_mode_leaves_as_any(uint64 number)
+{
+	uint64	   *numbers;
+	int			count;
+
+	if (mode.task != GUARD_FORGET || mode.npersons == 0 || number == 0)
+		return false;
+	if (guard_mode_leaves(number))
+		return true;
+	count = alias_merged(number, &numbers);
+	while (count > 0)
+		if (guard_mode_leaves(numbers[--count]))
+			return true;
+	return false;
+}
+
+bool
 guard_mode_concerns(uint64 person)
 {
 	return mode.task == GUARD_FORGET &&
-		(mode.person == GUARD_ANYBODY || mode.person == person);
+		(mode.npersons == 0 || guard_mode_leaves(person));
 }

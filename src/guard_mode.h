@@ -15,17 +15,18 @@ typedef enum GuardTask
 								 * retention run on rows that are due */
 } GuardTask;
 
-/* Rows go because they are due, whose they are does not matter. */
-#define GUARD_ANYBODY	UINT64CONST(0)
-
 /* What the statements that run now are for. */
 typedef struct GuardMode
 {
 	GuardTask	task;
-	uint64		person;			/* GUARD_FORGET: who, or GUARD_ANYBODY;
-								 * GUARD_RELINK: if number
-								 * is not 0, whose rows go to it */
+	uint64		from;			/* GUARD_RELINK: if number is not 0, whose
+								 * rows go to it */
 	uint64		number;
+	const uint64 *persons;		/* GUARD_FORGET: who leaves, sorted */
+	int			npersons;		/* 0: rows go because they are due, whose
+								 * they are does not matter */
+	uint64		alone;			/* GUARD_FORGET: only rows of this one of them
+								 * are looked for, 0: of several */
 	int			category;		/* GUARD_FORGET: which, or -1 for all */
 	bool		erase;			/* GUARD_FORGET: an UPDATE is to erase rows */
 } GuardMode;
@@ -39,5 +40,9 @@ extern GuardMode guard_mode(void);
 
 /* Is it at work on this person, or on whoever it is? */
 extern bool guard_mode_concerns(uint64 person);
+
+/* Is this person one of those who leave, by this number or by any of its own? */
+extern bool guard_mode_leaves(uint64 number);
+extern bool guard_mode_leaves_as_any(uint64 number);
 
 #endif							/* GDPR_GUARD_MODE_H */

@@ -306,7 +306,7 @@ is_renumbering(void)
 static uint64
 renumbered(uint64 number)
 {
-	return alias_person(number) == guard_mode().person ? guard_mode().number : number;
+	return alias_person(number) == guard_mode().from ? guard_mode().number : number;
 }
 
 /* Whose row it is. */

@@ -88,7 +88,8 @@ require_unheld(Relation rel, const TableMap *table, uint64 person)
 				 errtable(rel)));
 }
 
-/* The same of those who have values in rows that are not theirs, but one. */
+/* The same of those who have values in rows that are not theirs, but of one,
+ * and of those who leave. */
 static void
 require_others_unrestricted(Relation rel, const TableMap *table,
 							const uint8 *buf, size_t len, uint64 but)
@@ -104,7 +105,7 @@ require_others_unrestricted(Relation rel, const TableMap *table,
 		uint64		person = segment.via == 0 ? but :
 			alias_person(sealed_person(segment.number));
 
-		if (person == but)
+		if (person == but || guard_mode_leaves(person))
 			continue;
 		require_unrestricted(rel, person);
 		require_unheld(rel, table, person);
@@ -123,6 +124,18 @@ is_held(const TableMap *table, uint64 person)
 							 " UNION ALL " HOLDS_OF_PERSON
 							 " UNION ALL SELECT 1 WHERE CASE WHEN EXISTS (SELECT FROM gdpr.mapped_owner) THEN gdpr.is_held($1, $2) END",
 							 table, person);
+}
+
+/* Of such a one nothing is left that would have to stay, but for what a hold
+ * keeps, which has a number of its own. */
+static bool
+was_forgotten(uint64 person)
+{
+	Oid			type = INT8OID;
+	Datum		arg = Int64GetDatum((int64) person);
+
+	return exists_for("SELECT 1 FROM gdpr.tombstone t WHERE t.number OPERATOR(pg_catalog.=) $1"
+					  " AND t.category IS NULL", 1, &type, &arg);
 }
 
 /* Is it a consequence of what forget() or the retention run does itself? */
@@ -144,10 +157,9 @@ require_may_unlink(GuardRow *row)
 	uint64		person = guard_old_person(row);
 
 	if (!is_cascade() || person == 0 ||
-		(guard_mode().person != GUARD_ANYBODY &&
-		 alias_is_same(person, guard_mode().person)))
+		guard_mode_leaves_as_any(person))
 		return;
-	if (is_held(row->table, person))
+	if (is_held(row->table, person) && !was_forgotten(person))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESTRICT_VIOLATION),
 				 errmsg("a row of table \"%s\" would be changed when another is deleted, and has to stay as it is",
@@ -162,15 +174,17 @@ require_may_change(GuardRow *row)
 {
 	int			i;
 
-	require_unrestricted(row->rel, guard_old_person(row));
+	if (!guard_mode_leaves(guard_old_person(row)))
+		require_unrestricted(row->rel, guard_old_person(row));
 	for (i = 1; i < row->table->nlinks && row->old != NULL; i++)
 	{
 		LinkMap    *link = &row->table->links[i];
+		uint64		person = alias_person(guard_old_column_person(row, link->via, -1));
 
-		if (!subject_link_equal(row->rel, link, row->values, row->isnull,
+		if (!guard_mode_leaves(person) &&
+			!subject_link_equal(row->rel, link, row->values, row->isnull,
 								row->old_values, row->old_isnull))
-			require_unrestricted(row->rel,
-								 alias_person(guard_old_column_person(row, link->via, -1)));
+			require_unrestricted(row->rel, person);
 	}
 }
 
@@ -186,7 +200,7 @@ guard_require_may_update(GuardRow *row, bool application)
 void
 guard_require_may_expire(const GuardRow *row)
 {
-	if (guard_mode().person != GUARD_ANYBODY || row->old == NULL)
+	if (guard_mode().npersons > 0 || row->old == NULL)
 		return;
 	require_unrestricted(row->rel, guard_old_person(row));
 	require_others_unrestricted(row->rel, row->table,
@@ -207,8 +221,10 @@ require_may_cascade(Relation rel, const TableMap *table, uint64 person)
 
 	if (!is_cascade())
 		return;
-	if (guard_mode().person != GUARD_ANYBODY)
-		kept |= person != 0 && !alias_is_same(person, guard_mode().person);
+	/* of several, whose row takes this one along is not known */
+	if (guard_mode().npersons > 0)
+		kept |= person != 0 && (guard_mode().alone == 0 ||
+								!alias_is_same(person, guard_mode().alone));
 	else
 	{
 		Oid			types[2] = {INT4OID, OIDOID};
@@ -231,7 +247,6 @@ void
 guard_require_may_delete(Relation rel, const TableMap *table,
 						 const bytea *envelope)
 {
-	uint64		forgotten = guard_mode().task == GUARD_FORGET ? guard_mode().person : 0;
 	uint64		person;
 
 	if (envelope == NULL)
@@ -242,9 +257,9 @@ guard_require_may_delete(Relation rel, const TableMap *table,
 	person = sealed_row_person((const uint8 *) VARDATA_ANY(envelope),
 							   VARSIZE_ANY_EXHDR(envelope));
 	require_may_cascade(rel, table, person);
-	if (person != forgotten)
+	if (!guard_mode_leaves(person))
 		require_unrestricted(rel, person);
 	require_others_unrestricted(rel, table,
 								(const uint8 *) VARDATA_ANY(envelope),
-								VARSIZE_ANY_EXHDR(envelope), forgotten);
+								VARSIZE_ANY_EXHDR(envelope), 0);
 }

@@ -32,16 +32,17 @@ PG_FUNCTION_INFO_V1(gdpr_rows_as_owner);
 #define CHUNK_COLUMNS	4		/* of what gdpr.rows_as_owner returns */
 
 /*
- * gdpr.run_as_owner(relation, statement, number) RETURNS SETOF text
+ * gdpr.run_as_owner(relation, statement, number or numbers) RETURNS SETOF text
  *
- * Runs one statement, in which $1 is number, as the owner of the relation;
- * tables are seen as they are stored.  The first column of its rows.
+ * Runs one statement, in which $1 is the number, or an array of them, as the
+ * owner of the relation; tables are seen as they are stored.  The first column
+ * of its rows.
  */
 Datum
 gdpr_run_as_owner(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			type = INT8OID;
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 2);
 	Datum		number;
 	char		is_null = 'n';
 	char	   *statement;
@@ -64,6 +65,8 @@ gdpr_run_as_owner(PG_FUNCTION_ARGS)
 	statement = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	reads = strncmp(statement, "SELECT ", strlen("SELECT ")) == 0;
 	statement = psprintf(REWRITE_PHYSICAL "%s", statement);
+	if (type != INT8ARRAYOID)
+		type = INT8OID;
 	number = PG_ARGISNULL(2) ? (Datum) 0 : PG_GETARG_DATUM(2);
 
 	SPI_connect();

@@ -54,9 +54,9 @@ is_being_forgotten(const ColumnMap *column, const uint8 *buf, size_t len)
 	return mode.task == GUARD_FORGET &&
 		(mode.erase || column->table->on_forget != FORGET_KEEP) &&
 		(mode.category < 0 || mode.category == column->category) &&
-		alias_is_same(column->via == 0 ? sealed_row_person(buf, len) :
-					  sealed_column_person(buf, len, column->via, column->category),
-					  mode.person);
+		guard_mode_leaves_as_any(column->via == 0 ? sealed_row_person(buf, len) :
+								 sealed_column_person(buf, len, column->via,
+													  column->category));
 }
 
 uint64

@@ -294,7 +294,8 @@ gdpr_subject_numbers(PG_FUNCTION_ARGS)
 }
 
 bool
-sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
+sealed_has_values(const uint8 *buf, size_t len, const uint64 *numbers,
+				  int count, int category)
 {
 	size_t		offset = 0;
 	EnvelopeHeader header;
@@ -304,10 +305,15 @@ sealed_has_values(const uint8 *buf, size_t len, uint64 number, int category)
 		return false;
 	while (envelope_next_segment(buf, len, &header, &offset, &segment))
 	{
-		uint64		whose = segment.via == 0 ? header.number : segment.number;
+		uint64		whose = sealed_person(segment.via == 0 ? header.number :
+										  segment.number);
+		int			i = 0;
 
-		if ((number == 0 || sealed_person(whose) == number) &&
-			(category < 0 || segment.category == category))
+		if (category >= 0 && segment.category != category)
+			continue;
+		while (i < count && numbers[i] != whose)
+			i++;
+		if (i < count || count == 0)
 			return true;
 	}
 	return false;
@@ -324,13 +330,15 @@ Datum
 gdpr_has_values(PG_FUNCTION_ARGS)
 {
 	bytea	   *sealed;
+	uint64		number;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_BOOL(false);
 	sealed = PG_GETARG_BYTEA_PP(0);
+	number = PG_ARGISNULL(1) ? 0 : (uint64) PG_GETARG_INT64(1);
 	PG_RETURN_BOOL(sealed_has_values((uint8 *) VARDATA_ANY(sealed),
-									 VARSIZE_ANY_EXHDR(sealed),
-									 PG_ARGISNULL(1) ? 0 : (uint64) PG_GETARG_INT64(1),
+									 VARSIZE_ANY_EXHDR(sealed), &number,
+									 number == 0 ? 0 : 1,
 									 PG_ARGISNULL(2) ? -1 : PG_GETARG_INT16(2)));
 }
 

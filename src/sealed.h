@@ -46,10 +46,12 @@ extern uint64 sealed_person(uint64 number);
 extern uint64 sealed_row_person(const uint8 *buf, size_t len);
 
 /*
- * Does an envelope hold values of a person (0: of anybody), in this category (-1: any)?  What
- * lies under another number of the row's own person counts.
+ * Does an envelope hold values of one of these persons (none: of anybody), in
+ * this category (-1: any)?  What lies under another number of the row's own
+ * person counts.
  */
-extern bool sealed_has_values(const uint8 *buf, size_t len, uint64 number,
+extern bool sealed_has_values(const uint8 *buf, size_t len,
+							  const uint64 *numbers, int count,
 							  int category);
 
 /*

@@ -500,12 +500,12 @@ is_erasing(TableMap *table, const ShownRow *new)
 	bytea	   *sealed;
 
 	if (mode.task != GUARD_FORGET || !mode.erase || new->stored_isnull[att] ||
-		(table->on_forget == FORGET_KEEP && mode.person != GUARD_ANYBODY))
+		(table->on_forget == FORGET_KEEP && mode.npersons > 0))
 		return false;
 	sealed = DatumGetByteaPP(new->stored_values[att]);
 	return sealed_has_values((uint8 *) VARDATA_ANY(sealed),
-							 VARSIZE_ANY_EXHDR(sealed), mode.person,
-							 mode.category);
+							 VARSIZE_ANY_EXHDR(sealed), mode.persons,
+							 mode.npersons, mode.category);
 }
 
 /* What a trigger that does nothing returns. */

@@ -48,7 +48,7 @@ SELECT gdpr.subject('fg.person', '1') AS p1, gdpr.subject('fg.person', '2') AS p
 -- not by everybody
 SET ROLE test_app;
 SELECT gdpr.forget(:p1);
-SELECT gdpr.forget_rows('fg.person', :p1, NULL, false);
+SELECT gdpr.forget_rows('fg.person', ARRAY[:p1], NULL, false);
 SELECT gdpr.puncture_at_commit(:p1);
 SELECT gdpr.subject('fg.person', '1');
 INSERT INTO gdpr.tombstone (number) VALUES (:p1);

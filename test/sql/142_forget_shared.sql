@@ -102,8 +102,8 @@ SELECT count(*) FROM fs.letter;
 -- the preview is not for everybody, and not for nobody
 SET ROLE test_app;
 SELECT * FROM gdpr.forget_preview(1);
-SELECT * FROM gdpr.owned_rows(1, '{}', NULL);
-SELECT gdpr.clear_links('fs.letter', 1, 'SELECT 1');
+SELECT * FROM gdpr.owned_rows('{1}');
+SELECT gdpr.clear_links('fs.letter', '{1}', 'SELECT 1');
 RESET ROLE;
 SELECT * FROM gdpr.forget_preview(NULL);
 SELECT * FROM gdpr.forget_preview(7);

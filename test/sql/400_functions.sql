@@ -85,6 +85,8 @@ SELECT t::regtype, l FROM (VALUES
     ('gdpr.retention_policy', ARRAY['ROW(1, 1, NULL, 1, ''delete'', ''1 day'', ''last activity'', NULL, NULL, ''UTC'', NULL, now(), NULL)',
                                     'ROW(1, 1, NULL, 1, ''delete'', ''1 day'', ''end of consent'', NULL, NULL, ''nosuch'', NULL, now(), NULL)']),
     ('gdpr.mapped_table', ARRAY['(SELECT t FROM gdpr.mapped_table t WHERE t.relation = ''calls.person''::regclass)', 'ROW(0, 0, ''{}'', ''delete'', true, NULL, NULL, 1, NULL)']),
+    ('gdpr.erased[]', ARRAY['ARRAY[ROW(1, ''calls.person''::regclass, ''delete'', 1, ''x'')::gdpr.erased, NULL]', '''{}''']),
+    ('gdpr.ordered_table[]', ARRAY['ARRAY(SELECT t FROM gdpr.tables_children_first() t)', 'ARRAY[NULL]::gdpr.ordered_table[]']),
     ('gdpr.purpose', ARRAY['(SELECT p FROM gdpr.purpose p WHERE p.name = ''calls_all'')']),
     ('gdpr.controller', ARRAY['ROW(''x'', NULL, NULL, ''no URL'', ''nosuch'', ''{NULL}'', true, NULL, NULL)']),
     ('gdpr.consent_event', ARRAY['(SELECT e FROM gdpr.consent_event e LIMIT 1)']),

@@ -258,7 +258,7 @@ SELECT gdpr.expire_rows('rx.stock', NULL, false, '{"(0,1)"}');
 SELECT gdpr.expire_rows(NULL, NULL, false, '{"(0,1)"}');
 SELECT gdpr.expire_rows('rx.orders', NULL, false, NULL);
 SELECT gdpr.expire_rows('rx.orders', NULL, false, '{"(99,1)"}'), gdpr.expire_rows('rx.orders', NULL, true, '{}');
-SELECT gdpr.forget_rows('rx.orders', 0, NULL, true);
+SELECT gdpr.forget_rows('rx.orders', '{0}', NULL, true);
 SELECT gdpr.rows_as_owner('rx.orders', 'SELECT 1', 1);
 SELECT gdpr.rows_as_owner('rx.orders', 'DELETE FROM rx.orders', 1);
 SELECT gdpr.rows_as_owner('rx.orders', NULL, 1);
