@@ -38,3 +38,26 @@ CREATE FUNCTION gdpr.open_note(kind text, id uuid, envelope gdpr.sealed) RETURNS
 COMMENT ON FUNCTION gdpr.open_note(text, uuid, gdpr.sealed) IS
     'opens the note of the record of this kind and id; NULL if there is none, or the person was forgotten';
 REVOKE ALL ON FUNCTION gdpr.open_note(text, uuid, gdpr.sealed) FROM PUBLIC;
+
+-- What the controller has to be able to prove (Art. 7(1), 17(3)(e)) outlasts the person by a hold: the ledgers are not changed, the note of an
+-- event is sealed once more, under the hold's number. See sql/59_evidence.sql.
+CREATE TABLE gdpr.held_note (
+    event uuid NOT NULL,
+    hold uuid NOT NULL,
+    note gdpr.sealed NOT NULL,
+    PRIMARY KEY (event, hold)
+);
+COMMENT ON TABLE gdpr.held_note IS 'notes of events in the ledgers, of persons who were forgotten, that a hold keeps: sealed under its number';
+REVOKE ALL ON gdpr.held_note FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('gdpr.held_note', '');
+
+CREATE FUNCTION gdpr.open_event(kind text, id uuid, envelope gdpr.sealed) RETURNS jsonb
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT coalesce(gdpr.open_note(kind, id, envelope), (
+        SELECT o.note FROM (SELECT gdpr.open_note(kind, id, h.note) AS note FROM gdpr.held_note h WHERE envelope IS NOT NULL AND h.event = open_event.id) o
+        WHERE o.note IS NOT NULL LIMIT 1));
+END;
+COMMENT ON FUNCTION gdpr.open_event(text, uuid, gdpr.sealed) IS
+    'opens the note of an event in a ledger; of a person who was forgotten, if a hold keeps it; NULL if there is none, or it is gone';
+REVOKE ALL ON FUNCTION gdpr.open_event(text, uuid, gdpr.sealed) FROM PUBLIC;

@@ -302,7 +302,7 @@ CREATE FUNCTION gdpr.consent_history(subject bigint, OUT record uuid, OUT purpos
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT e.id, e.purpose, nullif(e.channel, ''), nullif(e.topic, ''), e.status, e.occurred_at, e.expires_at, e.source, e.notice,
-           e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_note('consent', e.id, e.details)
+           e.recorded_at, e.recorded_by, e.session_role, e.actor, gdpr.open_event('consent', e.id, e.details)
     FROM gdpr.consent_event e WHERE e.subject = ANY (gdpr.numbers_of(consent_history.subject)) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.consent_history(bigint) IS

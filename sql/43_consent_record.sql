@@ -205,7 +205,7 @@ BEGIN
            bool_or(e.status IN ('given', 'renewed'))
                AND bool_and(NOT coalesce(d.details ? 'given_by', e.details IS NOT NULL) AND isfinite(e.occurred_at))
     INTO notices, representatives, first_recorded, last_recorded, complete
-    FROM gdpr.consent_record_events(record) e, gdpr.open_note('consent', e.id, e.details) d(details);
+    FROM gdpr.consent_record_events(record) e, gdpr.open_event('consent', e.id, e.details) d(details);
 
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                '@id', root || '#notice-' || i, '@type', 'dpv:ConsentNotice', 'dct:identifier', v,
@@ -246,7 +246,7 @@ BEGIN
               ELSE '{}' END
            ORDER BY e.occurred_at, e.recorded_at, e.id)
     INTO events
-    FROM gdpr.consent_record_events(record) e, gdpr.open_note('consent', e.id, e.details) d(details);
+    FROM gdpr.consent_record_events(record) e, gdpr.open_event('consent', e.id, e.details) d(details);
 
     -- a consent that does not count any more is not given, whatever it ended by
     SELECT CASE WHEN c.status IN ('given', 'renewed') AND NOT c.valid THEN 'expired' ELSE c.status END

@@ -298,7 +298,7 @@ CREATE FUNCTION gdpr.flag_history(subject bigint, OUT event uuid, OUT flag uuid,
 BEGIN ATOMIC
     SELECT e.id, e.flag, e.kind, e.status, EXISTS (SELECT FROM gdpr.flag f WHERE f.subject = e.subject AND f.id = e.flag),
            e.purpose, e.channel, e.ground, e.occurred_at, e.informed_at, e.source, e.recorded_at, e.recorded_by, e.session_role,
-           e.actor, gdpr.open_note(e.kind, e.id, e.details)
+           e.actor, gdpr.open_event(e.kind, e.id, e.details)
     FROM gdpr.flag_event e WHERE e.subject = ANY (gdpr.numbers_of(flag_history.subject)) ORDER BY e.recorded_at, e.id;
 END;
 COMMENT ON FUNCTION gdpr.flag_history(bigint) IS

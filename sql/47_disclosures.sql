@@ -171,7 +171,7 @@ BEGIN ATOMIC
     SELECT r.name, ARRAY(SELECT c.name FROM gdpr.category c WHERE c.id = ANY (d.categories) ORDER BY c.name), d.purpose, d.ground,
            d.country, d.safeguard, d.disclosed_at, n.note ->> 'reference', n.note ->> 'override_reason', d.recorded_by, d.actor, d.id
     FROM gdpr.disclosure d LEFT JOIN gdpr.recipient r ON r.id = d.recipient
-    CROSS JOIN LATERAL gdpr.open_note('disclosure', d.id, d.details) n(note)
+    CROSS JOIN LATERAL gdpr.open_event('disclosure', d.id, d.details) n(note)
     WHERE d.subject = ANY (gdpr.numbers_of(disclosures_of.subject)) ORDER BY d.disclosed_at, d.recorded_at, d.id;
 END;
 COMMENT ON FUNCTION gdpr.disclosures_of(bigint) IS

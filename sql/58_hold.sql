@@ -144,10 +144,11 @@ BEGIN
     IF cardinality(relations) = 0 OR array_position(relations, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'relations is empty, or has a NULL' USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out to hold all of the person''s rows.';
     END IF;
-    SELECT r INTO wrong FROM unnest(relations) r WHERE NOT EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = r);
+    SELECT r INTO wrong FROM unnest(relations) r
+    WHERE NOT EXISTS (SELECT FROM gdpr.mapped_table t WHERE t.relation = r) AND r NOT IN (SELECT gdpr.ledgers());
     IF FOUND THEN
         RAISE EXCEPTION 'table % is not declared', wrong
-            USING ERRCODE = 'GD006', HINT = 'SELECT DISTINCT relation FROM gdpr.data_map shows those that are.';
+            USING ERRCODE = 'GD006', HINT = 'SELECT DISTINCT relation FROM gdpr.data_map shows those that are. Evidence is kept in gdpr.consent_event, gdpr.flag_event and gdpr.disclosure.';
     END IF;
     PERFORM gdpr.lock_person(person);
     PERFORM gdpr.living_subject(person); -- still
@@ -159,7 +160,7 @@ BEGIN
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.hold(bigint, text, timestamptz, regclass[], text) IS
-    'keeps a person''s rows in these declared tables (NULL: in all) from forget and retention until a date (Art. 17(3)); ground: legal_claims, legal_obligation, expression, public_health or archiving; returns the hold''s id';
+    'keeps a person''s rows in these declared tables (NULL: in all), and what gdpr.consent_event, gdpr.flag_event and gdpr.disclosure have to prove, from forget and retention until a date (Art. 17(3)); ground: legal_claims, legal_obligation, expression, public_health or archiving; returns the hold''s id';
 REVOKE ALL ON FUNCTION gdpr.hold(bigint, text, timestamptz, regclass[], text) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.open_hold(hold uuid) RETURNS gdpr.hold

@@ -409,6 +409,7 @@ DECLARE
     next_persons bigint[];
     owned gdpr.owned_row[];
     of_leavers gdpr.owned_row[] := '{}';
+    kept gdpr.erased[];
     item record;
 BEGIN
     PERFORM gdpr.lock_persons(subjects);
@@ -457,11 +458,14 @@ BEGIN
     IF category_id IS NULL THEN
         PERFORM gdpr.suppress_forgotten(numbers[:own]);
     END IF;
-    PERFORM gdpr.hold_number(h) FROM gdpr.hold h
-    WHERE category_id IS NULL AND h.subject = ANY (numbers[:own]) AND h.finished_at IS NULL AND h.until > now();
+    kept := ARRAY(
+        SELECT ROW(n.number, n.relation, 'hold', n.rows, format('%s, until %s', h.ground, h.until))::gdpr.erased
+        FROM gdpr.hold h CROSS JOIN LATERAL gdpr.hold_notes(h, numbers[:own]) n
+        WHERE category_id IS NULL AND h.subject = ANY (numbers[:own]) AND h.finished_at IS NULL AND h.until > now());
+    shared := shared || kept;
 END $$;
 COMMENT ON FUNCTION gdpr.leaving(bigint[], smallint, gdpr.ordered_table[], boolean) IS
-    'locks persons who are to be forgotten; numbers: whose rows go, and with which of the persons: first their own, so many, of which a person has several if it was merged, then those of the rows whose last owner it is; shared: of each person, rows that have other owners; for forget';
+    'locks persons who are to be forgotten; numbers: whose rows go, and with which of the persons: first their own, so many, of which a person has several if it was merged, then those of the rows whose last owner it is; shared: of each person, rows that have other owners, and evidence that is held; for forget';
 REVOKE ALL ON FUNCTION gdpr.leaving(bigint[], smallint, gdpr.ordered_table[], boolean) FROM PUBLIC;
 
 -- Items of several batches become one.
@@ -850,6 +854,7 @@ DECLARE
     result uuid;
 BEGIN
     UPDATE gdpr.hold h SET finished_at = now(), until = least(h.until, now()) WHERE h.id = held.id;
+    DELETE FROM gdpr.held_note n WHERE n.hold = held.id;
     IF held.number IS NOT NULL THEN
         result := gdpr.forget(held.number, 'the hold is over');
         -- and what these rows had needed, also of other holds

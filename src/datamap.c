@@ -62,12 +62,6 @@ enum MappedMemberColumn
 {
 	MM_RELATION, MM_TABLE, MM_COLUMNS
 };
-/* as in sql/80_retention.sql */
-enum RetentionPolicyColumn
-{
-	RP_ID, RP_TABLE, RP_CATEGORY, RP_PURPOSE, RP_ACTION, RP_KEEP, RP_SINCE,
-	RP_SINCE_TABLE, RP_SINCE_COLUMN, RP_TIME_ZONE, RP_COLUMNS = 13
-};
 
 typedef struct RelationEntry
 {
@@ -653,29 +647,9 @@ static void
 read_policy(MapCache *cache, const Datum *values, const bool *isnull)
 {
 	TableMap   *table = table_by_id(cache, DatumGetInt32(values[RP_TABLE]));
-	ExpiryMap  *policy;
-	int32		typmod = -1;
 
-	if (table == NULL)
-		return;
-	if (table->expiries == NULL)
-		table->expiries = palloc(sizeof(ExpiryMap));
-	else
-		table->expiries = repalloc(table->expiries,
-								   sizeof(ExpiryMap) * (table->nexpiries + 1));
-	policy = &table->expiries[table->nexpiries++];
-	memset(policy, 0, sizeof(*policy));
-	policy->category = isnull[RP_CATEGORY] ? -1 : DatumGetInt16(values[RP_CATEGORY]);
-	policy->shred = strcmp(TextDatumGetCString(values[RP_ACTION]), "shred") == 0;
-	policy->keep = palloc(sizeof(Interval));
-	*policy->keep = *DatumGetIntervalP(values[RP_KEEP]);
-	policy->time_zone = DatumGetTextPCopy(values[RP_TIME_ZONE]);
-	if (policy->shred && !isnull[RP_SINCE_COLUMN])
-		policy->attnum = get_attnum(table->relid,
-									NameStr(*DatumGetName(values[RP_SINCE_COLUMN])));
-	if (policy->attnum != InvalidAttrNumber)
-		policy->typid = getBaseTypeAndTypmod(get_atttype(table->relid, policy->attnum),
-											 &typmod);
+	if (table != NULL)
+		datamap_add_policy(table, values, isnull);
 }
 
 static int

@@ -67,27 +67,6 @@ translate_columns(TableMap *member)
 	}
 }
 
-static void
-translate_expiries(TableMap *member)
-{
-	size_t		size = sizeof(ExpiryMap) * Max(member->nexpiries, 1);
-	ExpiryMap  *expiries = palloc0(size);
-	int			i;
-
-	if (member->nexpiries > 0)
-		memcpy(expiries, member->expiries, sizeof(ExpiryMap) * member->nexpiries);
-	member->expiries = expiries;
-	for (i = 0; i < member->nexpiries; i++)
-	{
-		char	   *name = expiries[i].attnum == InvalidAttrNumber ? NULL :
-			get_attname(member->root->relid, expiries[i].attnum, true);
-
-		/* one that is missing is no limit */
-		expiries[i].attnum = name == NULL ? InvalidAttrNumber :
-			get_attnum(member->relid, name);
-	}
-}
-
 TableMap *
 datamap_make_member(TableMap *root, Oid relid)
 {
@@ -113,7 +92,7 @@ datamap_make_member(TableMap *root, Oid relid)
 		member->keys[i] = member_attnum(member, root->keys[i]);
 	translate_links(member);
 	translate_columns(member);
-	translate_expiries(member);
+	datamap_translate_policies(member);
 	if (member->missing == NULL)
 		(void) datamap_finish_table(member);
 	MemoryContextSwitchTo(old);
