@@ -26,11 +26,11 @@ CREATE FUNCTION gdpr.convert_batch(relation regclass, block bigint, batch bigint
     RETURNS record LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_convert_batch';
 COMMENT ON FUNCTION gdpr.convert_batch(regclass, bigint, bigint, boolean) IS
     'converts about so many rows from a block on; those that others have locked are skipped, unless nobody else can write';
-CREATE FUNCTION gdpr.reseal_batch(relation regclass, block bigint, batch bigint,
+CREATE FUNCTION gdpr.reseal_batch(relation regclass, block bigint, batch bigint, kept bigint[],
                                   OUT next_block bigint, OUT resealed bigint, OUT skipped bigint)
     RETURNS record LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_reseal_batch';
-COMMENT ON FUNCTION gdpr.reseal_batch(regclass, bigint, bigint) IS
-    'seals rows anew whose month of expiry should be another, from a block on; those that others have locked are skipped; for run_retention';
+COMMENT ON FUNCTION gdpr.reseal_batch(regclass, bigint, bigint, bigint[]) IS
+    'seals rows anew whose month of expiry should be another, from a block on; of kept, sorted numbers of persons, it is none; those that others have locked are skipped; for run_retention';
 CREATE FUNCTION gdpr.seal_rows(relation regclass, "rows" tid[], row_key bytea)
     RETURNS bigint LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_seal_rows';
 COMMENT ON FUNCTION gdpr.seal_rows(regclass, tid[], bytea) IS 'seals rows of a table that is being converted; for forget';
@@ -58,7 +58,7 @@ COMMENT ON FUNCTION gdpr.set_token_epoch(integer) IS 'notes a newer token epoch 
 CREATE FUNCTION gdpr.token_epoch_lives(epoch integer) RETURNS boolean
     LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'gdpr_token_epoch_lives';
 COMMENT ON FUNCTION gdpr.token_epoch_lives(integer) IS 'whether tokens of an epoch can still be computed';
-REVOKE ALL ON FUNCTION gdpr.convert_batch(regclass, bigint, bigint, boolean), gdpr.reseal_batch(regclass, bigint, bigint), gdpr.seal_rows(regclass, tid[], bytea),
+REVOKE ALL ON FUNCTION gdpr.convert_batch(regclass, bigint, bigint, boolean), gdpr.reseal_batch(regclass, bigint, bigint, bigint[]), gdpr.seal_rows(regclass, tid[], bytea),
     gdpr.can_be_live(regclass), gdpr.lock_conversion(oid, boolean), gdpr.unlock_conversion(), gdpr.wait_for_old_snapshots(),
     gdpr.token_epoch(), gdpr.set_token_epoch(integer), gdpr.token_epoch_lives(integer) FROM PUBLIC;
 

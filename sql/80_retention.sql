@@ -40,7 +40,7 @@ CREATE TABLE gdpr.reseal (
     begun boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE gdpr.reseal IS
-    'tables whose rows a retention run has to seal under other months of expiry, because a policy that shreds has changed; begun: a run is at it, and nobody writes by the policies of before';
+    'tables whose rows a retention run has to seal under other months of expiry, because a policy that shreds, or who is held or restricted, has changed; begun: a run is at it, and nobody writes by the policies of before';
 
 CREATE TABLE gdpr.retention_run (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -256,12 +256,33 @@ END $$;
 COMMENT ON FUNCTION gdpr.wait_for_writers() IS 'waits for all transactions that write now, also prepared ones, for two seconds; false: some still do';
 REVOKE ALL ON FUNCTION gdpr.wait_for_writers() FROM PUBLIC;
 
+-- What is held or restricted is sealed without a month: backups have it as long as its person has keys.
+CREATE FUNCTION gdpr.kept_numbers() RETURNS bigint[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT DISTINCT n FROM (
+        SELECT f.subject FROM gdpr.flag f WHERE f.kind = 'r'
+        UNION SELECT h.subject FROM gdpr.hold h WHERE h.finished_at IS NULL AND h.until > now()) k, unnest(gdpr.numbers_of(k.subject)) n ORDER BY n)
+$$;
+COMMENT ON FUNCTION gdpr.kept_numbers() IS 'the numbers of persons whose processing is restricted, or of whom something is held, sorted';
+CREATE FUNCTION gdpr.kept_changed() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM gdpr.hold h WHERE l.last IS NULL OR greatest(h.placed_at, h.finished_at, CASE WHEN h.until <= now() THEN h.until END) > l.last) OR
+           EXISTS (SELECT FROM gdpr.flag_event e WHERE e.kind = 'restriction' AND (l.last IS NULL OR e.recorded_at > l.last))
+    -- an hour, as what was recorded then may be committed later
+    FROM (SELECT max(r.started_at) - interval '1 hour' FROM gdpr.retention_run r WHERE r.complete) l(last)
+$$;
+COMMENT ON FUNCTION gdpr.kept_changed() IS 'whether somebody was restricted or held, or ceased to be, since the last run that came to its end';
+REVOKE ALL ON FUNCTION gdpr.kept_numbers(), gdpr.kept_changed() FROM PUBLIC;
+
 CREATE FUNCTION gdpr.list_months() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     month smallint := gdpr.month_to_close();
 BEGIN
     PERFORM gdpr.note_expiring();       -- columns may have been declared meanwhile
+    IF gdpr.kept_changed() THEN
+        PERFORM gdpr.note_reseal(t.id) FROM gdpr.mapped_table t WHERE gdpr.shreds(t.id);
+    END IF;
     DELETE FROM gdpr.retention_queue q USING gdpr.reseal r WHERE q.kind = 'reseal' AND q.table_id = r.table_id AND NOT r.begun;
     IF EXISTS (SELECT FROM gdpr.reseal r WHERE NOT r.begun) AND gdpr.wait_for_writers() THEN
         UPDATE gdpr.reseal SET begun = true WHERE NOT begun;
@@ -289,7 +310,7 @@ DECLARE
     result record;
 BEGIN
     IF here IS NOT NULL THEN
-        SELECT * INTO result FROM gdpr.reseal_batch(here, CASE WHEN here = item.relation THEN item.position ELSE 0 END, batch);
+        SELECT * INTO result FROM gdpr.reseal_batch(here, CASE WHEN here = item.relation THEN item.position ELSE 0 END, batch, gdpr.kept_numbers());
         IF result.skipped > 0 THEN      -- the next run looks again
             UPDATE gdpr.reseal r SET begun = false WHERE r.table_id = item.table_id;
         END IF;
@@ -313,6 +334,7 @@ DECLARE
     month smallint := item.position;
     open smallint[] := ARRAY(SELECT o FROM gdpr.open_categories(month) o ORDER BY 1);
     kept smallint[] := '{}';
+    persons bigint[];
     part record;
     resealed bigint;
     skipped bigint;
@@ -325,6 +347,7 @@ BEGIN
         PERFORM gdpr.add_step_error(run, item.kind, NULL, '55P03', 0);
         RETURN;
     END IF;
+    persons := gdpr.kept_numbers();
     FOR part IN
         SELECT r.relation, array_agg(DISTINCT c.category) AS categories
         FROM gdpr.mapped_table t JOIN gdpr.mapped_relation r ON r.table_id = t.id JOIN gdpr.mapped_column c ON c.table_id = t.id
@@ -332,7 +355,7 @@ BEGIN
     LOOP
         -- one that cannot be looked through keeps its categories open, not those of others
         BEGIN
-            SELECT b.resealed, b.skipped INTO resealed, skipped FROM gdpr.reseal_batch(part.relation, 0, 9223372036854775807) b;
+            SELECT b.resealed, b.skipped INTO resealed, skipped FROM gdpr.reseal_batch(part.relation, 0, 9223372036854775807, persons) b;
             state := CASE WHEN skipped > 0 THEN '55P03' END;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;

@@ -128,7 +128,7 @@ was_forgotten(const TableMap *table, uint64 number)
 /* Seal one row, anew if it is: values become what is stored. */
 static bool
 seal_row(TableMap *table, Datum *values, bool *isnull, int form,
-		 ConvertFor purpose)
+		 ConvertFor purpose, const ExpiryKept *kept)
 {
 	int			att = table->sealed_attnum - 1;
 	RowSeal		seal = {0};
@@ -139,6 +139,7 @@ seal_row(TableMap *table, Datum *values, bool *isnull, int form,
 	seal.values = values;
 	seal.isnull = isnull;
 	seal.form = form;
+	seal.kept = kept;
 	seal.states = palloc0(sizeof(RowColumnState) * (table->ncolumns + 1));
 	seal.numbers = palloc(sizeof(uint64) * table->nlinks);
 	if (isnull[att])
@@ -208,12 +209,12 @@ open_row(TableMap *table, Datum *values, bool *isnull)
 
 bool
 convert_row(TableMap *table, Datum *values, bool *isnull, int form,
-			ConvertFor purpose)
+			ConvertFor purpose, const ExpiryKept *kept)
 {
 	if (purpose != CONVERT_EXPIRY && row_form(table, values, isnull) == form)
 		return true;
 	if (form != 0)
-		return seal_row(table, values, isnull, form, purpose);
+		return seal_row(table, values, isnull, form, purpose, kept);
 	open_row(table, values, isnull);
 	return true;
 }
@@ -268,7 +269,7 @@ copy_rows(Relation old, Relation new, TableMap *table, int form)
 				to->tts_isnull[i] = true;
 		require_own_envelope(table, to->tts_values, to->tts_isnull);
 		(void) convert_row(table, to->tts_values, to->tts_isnull, form,
-						   CONVERT_TABLE);
+						   CONVERT_TABLE, NULL);
 		ExecStoreVirtualTuple(to);
 		table_tuple_insert(new, to, command, 0, bistate);
 		ExecClearTuple(to);

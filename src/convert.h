@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datamap.h"
+#include "expiry.h"
 
 typedef enum ConvertFor
 {
@@ -23,9 +24,9 @@ typedef enum ConvertFor
 
 /*
  * Between former_begin() and former_end(): turns a row as it is stored into
- * the row as it is stored in another form.
+ * the row as it is stored in another form.  kept: of CONVERT_EXPIRY, else NULL.
  */
 extern bool convert_row(TableMap *table, Datum *values, bool *isnull,
-						int form, ConvertFor purpose);
+						int form, ConvertFor purpose, const ExpiryKept *kept);
 
 #endif							/* GDPR_CONVERT_H */

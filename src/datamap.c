@@ -107,19 +107,6 @@ static const char *const map_names[MAP_TABLES] = {
 	"mapped_member", "retention_policy", "purpose", "purpose_grant", "notice"
 };
 
-int
-datamap_attribute_count(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	int			natts;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
-	ReleaseSysCache(tuple);
-	return natts;
-}
-
 /* ---------- what is installed ---------- */
 
 /* By the catalog alone: the session may lack rights on the schema. */

@@ -1,6 +1,6 @@
 /*
  * datamap_internal.h
- *		Shared by datamap.c, datamap_members.c and datamap_policies.c.
+ *		Shared by the files of the data map.
  */
 #ifndef GDPR_DATAMAP_INTERNAL_H
 #define GDPR_DATAMAP_INTERNAL_H

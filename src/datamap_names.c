@@ -15,6 +15,20 @@
 #include "utils/syscache.h"
 
 #include "datamap.h"
+#include "datamap_internal.h"
+
+int
+datamap_attribute_count(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			natts;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return natts;
+}
 
 Oid
 datamap_relation_owner(Oid relid)

@@ -136,15 +136,27 @@ has_own_policies(const TableMap *table, int category)
 	return false;
 }
 
+static int
+compare_numbers(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
 int
 expiry_month(const TableMap *table, int category, const Datum *values,
-			 const bool *isnull)
+			 const bool *isnull, uint64 person, const ExpiryKept *kept)
 {
 	int			wanted;
 	int			month = 0;
 	int			i;
 
 	if (table->nexpiries == 0 || table->on_forget == FORGET_KEEP)
+		return 0;
+	if (kept != NULL && bsearch(&person, kept->numbers, kept->count,
+								sizeof(uint64), compare_numbers) != NULL)
 		return 0;
 	wanted = has_own_policies(table, category) ? category : -1;
 	for (i = 0; i < table->nexpiries; i++)

@@ -23,7 +23,6 @@
 #include "codec.h"
 #include "crypto.h"
 #include "errors.h"
-#include "expiry.h"
 #include "keystore.h"
 #include "row.h"
 #include "sealed.h"
@@ -527,7 +526,8 @@ seal_group(RowSeal *seal, const EnvelopeHeader *header, int linkno,
 
 	if (!exists)
 		return false;
-	month = expiry_month(seal->table, category, seal->values, seal->isnull);
+	month = expiry_month(seal->table, category, seal->values, seal->isnull,
+						 number, seal->kept);
 	if (seal->table->on_forget == FORGET_KEEP)
 		number |= KEYSTORE_KEEP_BIT;
 	if (!changes)
@@ -640,7 +640,7 @@ row_form(const TableMap *table, const Datum *values, const bool *isnull)
 
 bool
 row_expires_right(const TableMap *table, const Datum *values,
-				  const bool *isnull)
+				  const bool *isnull, const ExpiryKept *kept)
 {
 	bytea	   *sealed = DatumGetByteaPP(values[table->sealed_attnum - 1]);
 	const uint8 *buf = (uint8 *) VARDATA_ANY(sealed);
@@ -652,7 +652,8 @@ row_expires_right(const TableMap *table, const Datum *values,
 	if (!envelope_read_header(buf, len, &header))
 		damaged_envelope(table);
 	while (envelope_next_segment(buf, len, &header, &offset, &segment))
-		if (segment.month != expiry_month(table, segment.category, values, isnull) &&
+		if (segment.month != expiry_month(table, segment.category, values, isnull,
+										  sealed_person(segment.number), kept) &&
 			can_be_opened(&segment))
 			return false;
 	return true;

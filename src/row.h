@@ -14,6 +14,7 @@
 
 #include "datamap.h"
 #include "envelope.h"
+#include "expiry.h"
 
 typedef enum RowValue
 {
@@ -40,6 +41,7 @@ typedef struct RowSeal
 	int			form;			/* to seal in: the epoch of the tokens */
 	struct varlena *old;		/* the envelope before, detoasted, or NULL */
 	StringInfo	old_rowkey;		/* its row key, if old */
+	const ExpiryKept *kept;		/* whose values have no limit; may be NULL */
 } RowSeal;
 
 /* Called once from _PG_init. */
@@ -79,7 +81,7 @@ extern int	row_form(const TableMap *table, const Datum *values,
  * sealed with now?  Those whose keys are gone cannot be.
  */
 extern bool row_expires_right(const TableMap *table, const Datum *values,
-							  const bool *isnull);
+							  const bool *isnull, const ExpiryKept *kept);
 
 /* The envelope for a row; turns values[] into what is stored. */
 extern struct varlena *row_seal(RowSeal *seal);

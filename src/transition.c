@@ -61,6 +61,7 @@ typedef struct Conversion
 	TableMap   *table;
 	int			form;			/* to convert to; not of CONVERT_EXPIRY */
 	ConvertFor	purpose;
+	ExpiryKept	kept;			/* of CONVERT_EXPIRY */
 	bool		may_wait;		/* for locks of others */
 	bool		exclusive;		/* nobody else writes */
 	Snapshot	snapshot;
@@ -112,6 +113,7 @@ begin_conversion(Conversion *work, Oid relid, ConvertFor purpose, bool may_wait)
 	work->form = work->table->form;
 	work->may_wait = may_wait;
 	work->purpose = purpose;
+	memset(&work->kept, 0, sizeof(work->kept));
 	work->exclusive = false;
 	work->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	work->estate = CreateExecutorState();
@@ -215,7 +217,7 @@ is_wrong(const Conversion *work, const Datum *values, const bool *isnull)
 	if (work->purpose != CONVERT_EXPIRY)
 		return row_form(work->table, values, isnull) != work->form;
 	return !isnull[work->table->sealed_attnum - 1] &&
-		!row_expires_right(work->table, values, isnull);
+		!row_expires_right(work->table, values, isnull, &work->kept);
 }
 
 /* Convert the row that is locked.  False: not now. */
@@ -243,7 +245,8 @@ convert_locked(Conversion *work)
 	else if (!lock_row_values(work, new->tts_values, new->tts_isnull))
 		return false;
 	if (!convert_row(work->table, new->tts_values, new->tts_isnull, work->form,
-					 work->purpose))
+					 work->purpose,
+					 work->purpose == CONVERT_EXPIRY ? &work->kept : NULL))
 		return false;
 	ExecStoreVirtualTuple(new);
 	new->tts_tableOid = RelationGetRelid(work->rel);
@@ -268,7 +271,8 @@ convert_tid(Conversion *work, ItemPointer tid)
 
 /* Converts rows from a block on, for the functions below. */
 static Datum
-convert_rows(FunctionCallInfo fcinfo, ConvertFor purpose, bool exclusive)
+convert_rows(FunctionCallInfo fcinfo, ConvertFor purpose, bool exclusive,
+			 ExpiryKept kept)
 {
 	BlockNumber first = (BlockNumber) PG_GETARG_INT64(1);
 	int64		limit = PG_GETARG_INT64(2);
@@ -289,6 +293,7 @@ convert_rows(FunctionCallInfo fcinfo, ConvertFor purpose, bool exclusive)
 		elog(ERROR, "return type must be a row type");
 	begin_conversion(&work, PG_GETARG_OID(0), purpose, exclusive);
 	work.exclusive = exclusive;
+	work.kept = kept;
 	slot = table_slot_create(work.rel, NULL);
 	ItemPointerSet(&from, first, FirstOffsetNumber);
 	ItemPointerSet(&to, MaxBlockNumber, MaxOffsetNumber);
@@ -344,13 +349,16 @@ convert_rows(FunctionCallInfo fcinfo, ConvertFor purpose, bool exclusive)
 Datum
 gdpr_convert_batch(PG_FUNCTION_ARGS)
 {
-	return convert_rows(fcinfo, CONVERT_BATCH, PG_GETARG_BOOL(3));
+	ExpiryKept	nobody = {0};
+
+	return convert_rows(fcinfo, CONVERT_BATCH, PG_GETARG_BOOL(3), nobody);
 }
 
 /*
- * gdpr.reseal_batch(relation, position, rows, OUT next, OUT resealed,
+ * gdpr.reseal_batch(relation, position, rows, kept, OUT next, OUT resealed,
  *		OUT skipped)
  *
+ * kept: numbers of persons whose values have no limit, sorted.
  * The same for rows of a protected table with values that are not sealed under
  * the month of expiry that they should have; most are right, so it also ends
  * after so many blocks.
@@ -358,7 +366,16 @@ gdpr_convert_batch(PG_FUNCTION_ARGS)
 Datum
 gdpr_reseal_batch(PG_FUNCTION_ARGS)
 {
-	return convert_rows(fcinfo, CONVERT_EXPIRY, false);
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(3);
+	ExpiryKept	kept;
+
+	if (ARR_NDIM(array) > 1 || ARR_HASNULL(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kept must be a list of numbers")));
+	kept.count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	kept.numbers = (uint64 *) ARR_DATA_PTR(array);
+	return convert_rows(fcinfo, CONVERT_EXPIRY, false, kept);
 }
 
 /* Seal a row for forget(). */

@@ -227,10 +227,12 @@ INSERT INTO gdpr.tombstone (number, category, month) VALUES (70000, 3, 3);
 INSERT INTO gdpr.tombstone (number, month) VALUES (70000, 3);
 UPDATE gdpr.tombstone SET month = NULL;
 SELECT * FROM gdpr.expiry(NULL);
-SELECT gdpr.reseal_batch('gdpr.category', 0, 1);
+SELECT gdpr.reseal_batch('gdpr.category', 0, 1, '{}');
+SELECT gdpr.reseal_batch('talk', 0, 1, '{NULL}');
+SELECT gdpr.reseal_batch('talk', 0, 1, '{{1},{2}}');
 SET ROLE sh_guest;
 SELECT gdpr.close_month_at_commit(3::smallint, 3::smallint);
-SELECT gdpr.reseal_batch('event', 0, 1);
+SELECT gdpr.reseal_batch('event', 0, 1, '{}');
 SELECT * FROM gdpr.closed_months;
 RESET ROLE;
 
