@@ -945,6 +945,17 @@ COMMENT ON FUNCTION gdpr.dark_rows() IS
     'rows of protected tables that a restore brought back of persons (or categories of them) whose keys are destroyed; reads every row';
 REVOKE ALL ON FUNCTION gdpr.dark_rows() FROM PUBLIC;
 
+CREATE FUNCTION gdpr.is_shared(number bigint) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM gdpr.assert_person(number);
+    RETURN false;
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION gdpr.is_shared(bigint) IS 'whether a number is that of a row with several owners';
+REVOKE ALL ON FUNCTION gdpr.is_shared(bigint) FROM PUBLIC;
+
 CREATE FUNCTION gdpr.forget_again(reason text DEFAULT 'rows of the forgotten came back with a backup') RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -955,8 +966,23 @@ BEGIN
     PERFORM gdpr.separate_lost(NULL);
     PERFORM gdpr.separate_lost(c.id) FROM gdpr.category c WHERE c.id <> 15 ORDER BY c.id;
     FOR item IN SELECT DISTINCT gdpr.person(d.subject) AS subject, d.category FROM gdpr.dark_rows() d ORDER BY 1, 2 NULLS FIRST LOOP
-        PERFORM gdpr.forget(item.subject, reason, item.category);
-        result := result + 1;
+        -- one that cannot be forgotten does not stop the others
+        BEGIN
+            IF item.category IS NOT NULL AND gdpr.is_shared(item.subject) THEN
+                PERFORM gdpr.lock_person(item.subject);
+                PERFORM gdpr.forget_persons(ARRAY[item.subject], ARRAY[reason], gdpr.forgettable_category(item.category, item.subject));
+            ELSE
+                PERFORM gdpr.forget(item.subject, reason, item.category);
+            END IF;
+            result := result + 1;
+        EXCEPTION WHEN OTHERS THEN
+            IF gdpr.is_servers_error(SQLSTATE) OR SQLSTATE IN ('0A000', '42501') THEN
+                RAISE;
+            END IF;
+            -- the message may hold values
+            RAISE WARNING 'person % could not be forgotten again: SQLSTATE %', item.subject, SQLSTATE
+                USING ERRCODE = SQLSTATE, HINT = format('SELECT gdpr.forget(%s, category => %L) tells more.', item.subject, item.category);
+        END;
     END LOOP;
     RETURN result;
 END $$;
