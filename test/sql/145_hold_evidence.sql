@@ -86,5 +86,6 @@ RESET ROLE;
 DROP ROLE he_guest;
 RESET TimeZone;
 RESET DateStyle;
+SELECT count(gdpr.acknowledge_outbox(o.id)) > 0 AS told FROM gdpr.outbox o JOIN gdpr.recipient_notice n USING (message) JOIN he.number s ON s.number = n.subject;
 SELECT gdpr.drop_recipient('he printer');
 DROP SCHEMA he CASCADE;
