@@ -156,7 +156,8 @@ ask($_, 'SELECT 1') for $holder, $worker;
 my $hold = hold_conversion($node, 'postgres', 'rows_done = 0');
 say_to($worker, 'CALL gdpr.rotate_tokens(5)');
 wait_for($node, 'SELECT count(*) FROM gdpr.conversions', '1');
-ask($holder, "BEGIN; SELECT count(*) FROM (SELECT FROM account WHERE id % 100 = 0 FOR UPDATE) a");
+# the first batch has some rows
+ask($holder, "BEGIN; SELECT count(*) FROM (SELECT FROM account WHERE id % 20 = 0 FOR UPDATE SKIP LOCKED) a");
 let_conversion_go($node, 'postgres', $hold);
 ok(wait_for($node, 'SELECT phase FROM gdpr.conversions', 'last rows'), 'batches do not wait for a lock on rows');
 my ($done, $estimated, $pid) = split /\|/, $node->safe_psql('postgres', 'SELECT rows_done, rows_estimated, pid IS NOT NULL FROM gdpr.conversions');
