@@ -98,9 +98,9 @@ REVOKE ALL ON FUNCTION gdpr.export_csv_files(json) FROM PUBLIC;
 -- Also of what HTML cannot hold: control characters, for which a question mark stands.
 CREATE FUNCTION gdpr.escape_markup(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN value ~ '[\x01-\x1F\x7F&<>"'']' OR (getdatabaseencoding() = 'UTF8' AND value ~ '[\uFFFE\uFFFF]') THEN
+RETURN CASE WHEN value ~ '[\x01-\x1F\x7F&<>"'']' OR (getdatabaseencoding() = 'UTF8' AND octet_length(value) > length(value) AND value ~ '[\uFFFE\uFFFF]') THEN
                 replace(replace(replace(replace(replace(replace(replace(replace(regexp_replace(
-                    CASE WHEN getdatabaseencoding() = 'UTF8' THEN regexp_replace(value, '[\uFFFE\uFFFF]', '?', 'g') ELSE value END,
+                    CASE WHEN getdatabaseencoding() = 'UTF8' AND octet_length(value) > length(value) THEN regexp_replace(value, '[\uFFFE\uFFFF]', '?', 'g') ELSE value END,
                     '[\x01-\x08\x0B\x0C\x0E-\x1F\x7F]', '?', 'g'),
                     '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'), E'\r', '&#13;'), E'\n', '&#10;'), E'\t', '&#9;')
             ELSE value END;
@@ -112,7 +112,7 @@ CREATE FUNCTION gdpr.xml_value(name text, value text) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
 RETURN '<value name="' || gdpr.escape_markup(name)
     || CASE WHEN value IS NULL THEN '" null="true"/>'
-            WHEN value ~ '[\x01-\x08\x0B\x0C\x0E-\x1F\x7F]' OR (getdatabaseencoding() = 'UTF8' AND value ~ '[\uFFFE\uFFFF]') THEN
+            WHEN value ~ '[\x01-\x08\x0B\x0C\x0E-\x1F\x7F]' OR (getdatabaseencoding() = 'UTF8' AND octet_length(value) > length(value) AND value ~ '[\uFFFE\uFFFF]') THEN
                 '" encoding="base64">' || translate(encode(convert_to(value, 'UTF8'), 'base64'), E'\n', '') || '</value>'
             ELSE '">' || gdpr.escape_markup(value) || '</value>' END;
 COMMENT ON FUNCTION gdpr.xml_value(text, text) IS 'a value in XML, NULL or one that XML cannot hold included';

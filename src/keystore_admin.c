@@ -603,10 +603,12 @@ gdpr_keystore_status(PG_FUNCTION_ARGS)
 		if (!nulls[0])
 		{
 			snprintf(path, sizeof(path), "%s/%s.kek.%u", dir, text, info.kek_version);
-			nulls[15] = stat(path, &kek) != 0;
+			if (stat(path, &kek) == 0)
+			{
+				values[15] = TimestampTzGetDatum(time_t_to_timestamptz(kek.st_mtime));
+				nulls[15] = false;
+			}
 		}
-		if (!nulls[15])
-			values[15] = TimestampTzGetDatum(time_t_to_timestamptz(kek.st_mtime));
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
