@@ -130,7 +130,7 @@ endif
 
 # MAKEFLAGS would carry this make's PG_CONFIG into the build against the
 # private copy; test/setup hands on what it knows.
-export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH FORGOTTEN RECORDS PEOPLE ONLY KEEP SANITIZE
+export PG_CONFIG WERROR ROWS ROUNDS SECONDS_EACH FORGOTTEN RECORDS PEOPLE VISITS CLIENTS ONLY KEEP SANITIZE
 SETUP = @exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL test/setup
 
 demo:
