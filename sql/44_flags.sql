@@ -113,7 +113,8 @@ BEGIN
     END IF;
     FOR lifted, number, since IN
         DELETE FROM gdpr.flag f WHERE f.subject = ANY (gdpr.numbers_of(lift_restriction.subject)) AND f.kind = 'r'
-                                  AND (restriction IS NULL OR f.id = restriction) RETURNING f.id, f.subject, f.since
+                                  AND (restriction IS NULL OR f.id = restriction)
+                                  AND NOT EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.restriction = f.id) RETURNING f.id, f.subject, f.since
     LOOP
         -- now() is before a restriction of the same transaction
         IF informed_at < least(since, now()) THEN
@@ -124,6 +125,11 @@ BEGIN
         PERFORM gdpr.record_flag(lifted, number, 'restriction', 'lifted', NULL, NULL, NULL, clock_timestamp(), informed_at, NULL, reason);
         result := result + 1;
     END LOOP;
+    IF EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = ANY (gdpr.numbers_of(lift_restriction.subject))) THEN
+        RAISE WARNING 'person % is to be forgotten, and restricted until then', subject
+            USING HINT = format('SELECT gdpr.cancel_erasure(ARRAY[%s]) takes that back.', subject);
+        RETURN result;
+    END IF;
     IF result = 0 THEN
         RAISE EXCEPTION 'there is no such restriction of person %', subject
             USING ERRCODE = 'no_data_found', HINT = format('SELECT * FROM gdpr.flag_history(%s) shows what there is and was.', subject);

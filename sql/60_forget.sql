@@ -981,7 +981,7 @@ BEGIN
             END IF;
             -- the message may hold values
             RAISE WARNING 'person % could not be forgotten again: SQLSTATE %', item.subject, SQLSTATE
-                USING ERRCODE = SQLSTATE, HINT = format('SELECT gdpr.forget(%s, category => %L) tells more.', item.subject, item.category);
+                USING ERRCODE = SQLSTATE, HINT = format('SELECT * FROM gdpr.forget_preview(%s, %L) tells more.', item.subject, item.category);
         END;
     END LOOP;
     RETURN result;

@@ -31,7 +31,9 @@ BEGIN
     PERFORM gdpr.assert_period(grace, 'grace', may_be_zero => true);
     PERFORM gdpr.lock_identities(true);
     -- in their order: two who plan do not wait for each other
-    FOR person IN SELECT DISTINCT gdpr.living_subject(s) FROM unnest(subjects) s ORDER BY 1 LOOP
+    FOR person IN SELECT DISTINCT gdpr.person(gdpr.assert_subject(s)) FROM unnest(subjects) s ORDER BY 1 LOOP
+        -- of those whose rows these were, some are forgotten; what a hold keeps is nobody's
+        CONTINUE WHEN gdpr.key_is_lost(person, NULL) OR EXISTS (SELECT FROM gdpr.hold h WHERE h.number = person);
         -- no lock for each: there can be very many
         CONTINUE WHEN EXISTS (SELECT FROM gdpr.planned_erasure p WHERE p.subject = ANY (gdpr.numbers_of(person)));
         INSERT INTO gdpr.planned_erasure (subject, due_at, reason, restriction, planned_by, actor)
@@ -44,7 +46,7 @@ BEGIN
     RETURN result;
 END $$;
 COMMENT ON FUNCTION gdpr.plan_erasure(bigint[], text, interval) IS
-    'has persons forgotten after a while (default: gdpr.erasure_grace), by gdpr.run_planned_erasures; until then they are restricted, and gdpr.cancel_erasure() takes it back; returns how many had not been planned';
+    'has persons forgotten after a while (default: gdpr.erasure_grace), by gdpr.run_planned_erasures; until then they are restricted, and gdpr.cancel_erasure() takes it back; who was forgotten already is passed over; returns how many are planned now that were not';
 REVOKE ALL ON FUNCTION gdpr.plan_erasure(bigint[], text, interval) FROM PUBLIC;
 
 CREATE FUNCTION gdpr.cancel_erasure(subjects bigint[]) RETURNS bigint
@@ -56,9 +58,9 @@ DECLARE
 BEGIN
     PERFORM gdpr.lock_identities(true);
     -- for whichever number of the person it was planned
-    FOR person IN SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(gdpr.living_subject(s))) n ORDER BY 1 LOOP
+    FOR person IN SELECT DISTINCT n FROM unnest(subjects) s, unnest(gdpr.numbers_of(gdpr.assert_subject(s))) n ORDER BY 1 LOOP
         DELETE FROM gdpr.planned_erasure p WHERE p.subject = person RETURNING * INTO planned;
-        CONTINUE WHEN NOT FOUND;
+        CONTINUE WHEN NOT FOUND OR gdpr.key_is_lost(person, NULL);  -- forgotten meanwhile, by itself
         -- it was no request of the person, who need not be informed
         DELETE FROM gdpr.flag f WHERE f.subject = person AND f.kind = 'r' AND f.id = planned.restriction;
         IF FOUND THEN
@@ -101,7 +103,7 @@ EXCEPTION WHEN OTHERS THEN
     UPDATE gdpr.planned_erasure f SET failure = SQLSTATE, due_at = now() + interval '1 hour' WHERE f.subject = subjects[1];
     -- the message may hold values
     RAISE WARNING 'person % could not be forgotten: SQLSTATE %', subjects[1], SQLSTATE
-        USING ERRCODE = SQLSTATE, HINT = format('It is tried again after an hour. SELECT gdpr.forget(%s) tells more.', subjects[1]);
+        USING ERRCODE = SQLSTATE, HINT = format('It is tried again after an hour. SELECT * FROM gdpr.forget_preview(%s) tells more.', subjects[1]);
 END $$;
 COMMENT ON FUNCTION gdpr.forget_planned(bigint[]) IS
     'forgets persons whose erasure was planned; one who cannot be forgotten does not stop the others';

@@ -667,7 +667,7 @@ BEGIN
                           ELSE 'CREATE EXTENSION pg_cron;' END;
 END $$;
 COMMENT ON FUNCTION gdpr.cron_unavailable(text) IS 'says why pg_cron cannot be used from this database, and what to do instead';
-REVOKE ALL ON FUNCTION gdpr.cron_unavailable(text) FROM PUBLIC;
+-- for everybody, as those who schedule call it with their own rights, and it only says what is missing
 
 -- As the caller, whose job it will be.
 CREATE FUNCTION gdpr.schedule_retention(schedule text DEFAULT '0 3 * * *', budget interval DEFAULT '1 hour', batch integer DEFAULT 1000,

@@ -101,4 +101,18 @@ SELECT complete FROM gdpr.retention_run ORDER BY started_at DESC LIMIT 1;
 DROP TRIGGER refuse ON pe.orders; UPDATE gdpr.planned_erasure SET due_at = now();
 CALL gdpr.run_retention(orphans_after => NULL);
 SELECT count(*) FROM pe.person WHERE id > 40;
+-- the forgotten, and what a hold keeps, are passed over; a planned restriction is not lifted by itself
+INSERT INTO pe.person VALUES (43, 9, 'Forty-three'), (44, 9, 'Forty-four'); INSERT INTO pe.orders VALUES (43, 43, 'of 43'), (44, 44, 'of 44');
+SELECT gdpr.subject('pe.person', '43') AS p43, gdpr.subject('pe.person', '44') AS p44 \gset
+SELECT count(gdpr.hold(:p43, 'x', '2999-01-01'));
+SELECT count(gdpr.forget(:p43));
+SELECT held_as AS h43 FROM gdpr.holds WHERE subject = :p43 \gset
+SELECT gdpr.plan_erasure(ARRAY[:p42, :p43, :h43, :p44], 'of the rest', '1 day');
+SELECT count(*) FROM gdpr.planned_erasure WHERE subject IN (:p42, :p43, :h43, :p44);
+\set VERBOSITY sqlstate
+SELECT gdpr.lift_restriction(:p44, informed_at => now());
+\set VERBOSITY terse
+SELECT count(*) FROM gdpr.flag WHERE subject = :p44 AND kind = 'r';
+SELECT count(gdpr.forget(:p44));
+SELECT gdpr.cancel_erasure(ARRAY(SELECT subject FROM gdpr.planned_erasure));
 DROP SCHEMA pe CASCADE;
