@@ -50,7 +50,7 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM gdpr.dark_rows()'), '>
 $node->safe_psql('postgres', q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';
 	CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON person FOR EACH ROW WHEN (OLD.id = 7) EXECUTE FUNCTION refuse()});
 ($out, $out, $err) = $node->psql('postgres', 'SELECT gdpr.forget_again()');
-like($err, qr/person \d+ could not be forgotten again: SQLSTATE P0001\nHINT:  SELECT gdpr\.forget\(\d+/, 'one who cannot be forgotten again is named');
+like($err, qr/person \d+ could not be forgotten again: SQLSTATE P0001\nHINT:  SELECT \* FROM gdpr\.forget_preview\(\d+/, 'one who cannot be forgotten again is named');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM gdpr.dark_rows() d JOIN number n USING (subject) WHERE n.id <> 7'), 0, 'all others are');
 $node->safe_psql('postgres', 'DROP TRIGGER refuse ON person');
 is($node->safe_psql('postgres', 'SELECT gdpr.forget_again()'), 1, 'then this one is, too');
